@@ -1,0 +1,76 @@
+"""What goes to an upstream and how it can fail; shared by both engines."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from attrs import field, frozen
+
+from voidllm.core.model import UpstreamTLS
+
+#: Kinds of failure, each with a defined answer (design: faults are designed, not caught).
+FAILURE_KINDS = (
+    "refused",  # connection refused, unreachable or reset while connecting
+    "dns",  # name not resolved
+    "tls",  # handshake or certificate
+    "connect_timeout",
+    "head_timeout",  # no reply head in time
+    "stall",  # no body progress in time
+    "cut",  # connection lost before the reply was complete
+    "malformed",  # not HTTP, or broken framing
+    "busy",  # the queue for this origin is full, or the wait was too long
+    "proxy",  # the CONNECT proxy refused
+    "closed",  # the pool is shutting down
+)
+
+
+@frozen
+class UpstreamFailure:
+    """Why a call has no complete reply.
+
+    :ivar kind: one of :data:`FAILURE_KINDS`.
+    :ivar sent: whether the upstream may have seen the request.
+    :ivar detail: a fixed text of ours, never bytes from the wire.
+    """
+
+    kind: str
+    sent: bool
+    detail: str = ""
+
+
+@frozen
+class Origin:
+    """Where connections go and what they share: the key of the pool."""
+
+    scheme: str
+    host: str
+    port: int
+    tls: UpstreamTLS = UpstreamTLS()
+    proxy_url: str | None = field(default=None, repr=False)
+
+
+@frozen
+class UpstreamRequest:
+    """One request to an upstream.
+
+    :ivar target: path and query, as sent on the wire.
+    :ivar headers: (name, value) pairs; Host, Content-Length and Connection are added.
+    :ivar body: the whole body, or an ``IBodyProducer`` (``length`` may be UNKNOWN_LENGTH).
+    :ivar connect_timeout_s: until connected, TLS included.
+    :ivar head_timeout_s: from request sent to reply head; ``None`` for no limit.
+    :ivar idle_timeout_s: longest silence within the body; ``None`` for no limit.
+    :ivar total_timeout_s: from call to last byte; ``None`` for no limit.
+    :ivar may_resend: whether a request may be sent again when a *reused* connection
+        closed with zero reply bytes. Only with ``body`` as bytes.
+    """
+
+    origin: Origin
+    method: bytes
+    target: bytes
+    headers: tuple[tuple[bytes, bytes], ...]
+    body: Any = b""
+    connect_timeout_s: float = 10.0
+    head_timeout_s: float | None = 600.0
+    idle_timeout_s: float | None = 120.0
+    total_timeout_s: float | None = None
+    may_resend: bool = True
