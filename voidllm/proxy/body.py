@@ -1,0 +1,219 @@
+"""The request body: parsed once, checked, and encoded again from that parse.
+
+What was checked is what is sent: an upstream never sees bytes that were not looked at
+the way it will look at them. Only the top level is parsed; values stay byte-exact.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any, Mapping
+
+import msgspec
+from attrs import frozen
+from msgspec import Raw
+
+from voidllm.core.errors import Refusal
+
+_decoder = msgspec.json.Decoder(dict[str, Raw])
+_encode = msgspec.json.Encoder().encode
+_decode_object = msgspec.json.Decoder(dict[str, Raw]).decode
+_decode_any = msgspec.json.decode
+
+# Only these are read here, so only for these must no two spellings exist.
+_READ = frozenset({"model", "stream", "stream_options"})
+# Names that real clients send; skips the casefold of nearly every key.
+_PLAIN = _READ | {
+    "messages",
+    "input",
+    "prompt",
+    "temperature",
+    "top_p",
+    "max_tokens",
+    "max_completion_tokens",
+    "max_output_tokens",
+    "tools",
+    "tool_choice",
+    "response_format",
+    "stop",
+    "n",
+    "seed",
+    "user",
+    "presence_penalty",
+    "frequency_penalty",
+}
+_MAX_MODEL_NAME = 256
+_OUTPUT_LIMITS = ("max_completion_tokens", "max_tokens", "max_output_tokens")
+_DEFAULT_OUTPUT = 1000
+_MAX_CHOICES = 128
+_INCLUDE_USAGE = Raw(b'{"include_usage":true}')
+_TRUE = Raw(b"true")
+
+
+def refuse(message: str, param: str | None = None, code: str = "bad_request") -> Refusal:
+    """Make a 400 that names the field at fault."""
+    return Refusal(400, code, message, param)
+
+
+@frozen
+class Body:
+    """A checked JSON body.
+
+    :ivar fields: top-level fields, values as the client's bytes.
+    :ivar wants_usage: the client asked for the usage chunk of a stream.
+    :ivar size: bytes received.
+    """
+
+    fields: Mapping[str, Raw]
+    model: str
+    stream: bool
+    wants_usage: bool
+    size: int
+
+    def estimated_tokens(self) -> int:
+        """Estimate what the call will consume at most, for reservation.
+
+        Four bytes a token for the input, plus the output limit the client set for each
+        of its ``n`` choices, else 1,000.
+
+        :raises Refusal: 400 if a limit is not a whole number.
+        """
+        output = None
+        for name in _OUTPUT_LIMITS:
+            if (raw := self.fields.get(name)) is not None and (value := _integer(raw, name)) is not None:
+                output = value
+                break
+        choices = 1
+        if (raw := self.fields.get("n")) is not None:
+            choices = min(max(1, _integer(raw, "n") or 1), _MAX_CHOICES)
+        return -(-self.size // 4) + (_DEFAULT_OUTPUT if output is None else output) * choices
+
+    def encode(self, upstream_model: str, ask_usage: bool) -> bytes:
+        """Encode the body for an upstream.
+
+        :param upstream_model: the name that the upstream knows the model by.
+        :param ask_usage: set ``stream_options.include_usage``, keeping its other members.
+        """
+        fields = dict(self.fields)
+        fields["model"] = Raw(_encode(upstream_model))
+        if ask_usage and not self.wants_usage:
+            options = fields.get("stream_options")
+            if options is None or bytes(options) == b"null":
+                fields["stream_options"] = _INCLUDE_USAGE
+            else:
+                members = _decode_object(options)
+                members["include_usage"] = _TRUE
+                fields["stream_options"] = Raw(_encode(members))
+        return _encode(fields)
+
+
+def parse(raw: bytes) -> Body:
+    """Parse and check a JSON request body.
+
+    :raises Refusal: 400, naming the field where there is one.
+    """
+    if not raw:
+        raise refuse("the request body is empty; a JSON object is required")
+    try:
+        # The parser checks the grammar of strings, but not that they are UTF-8.
+        raw.decode("utf-8")
+        fields = _decoder.decode(raw)
+    except UnicodeDecodeError:
+        raise refuse("the request body is not valid UTF-8") from None
+    except RecursionError:
+        raise refuse("the request body is nested too deeply") from None
+    except msgspec.MsgspecError:
+        raise refuse("the request body is not a valid JSON object") from None
+    _check_keys(raw, fields)
+    model = _string(fields, "model")
+    stream = _boolean(fields.get("stream"), "stream")
+    return Body(fields, model, stream, _wants_usage(fields.get("stream_options")), len(raw))
+
+
+def _check_keys(raw: bytes, fields: Mapping[str, Raw]) -> None:
+    for key in fields:
+        if key not in _PLAIN and (folded := key.casefold()) in _READ:
+            raise refuse(f"a field differs from '{folded}' only in letter case", folded)
+    # A parse that encodes back to the very same bytes dropped nothing.
+    if raw == _encode(fields) or raw == _spaced(fields):
+        return
+    duplicate = _duplicate(raw)
+    if duplicate is not None:
+        known = duplicate if duplicate in _PLAIN else None
+        raise refuse("a top-level field appears twice", known, "duplicate_field")
+
+
+def _spaced(fields: Mapping[str, Raw]) -> bytes:
+    # Python's own default style, which many clients send.
+    return b"{" + b", ".join([_encode(k) + b": " + bytes(v) for k, v in fields.items()]) + b"}"
+
+
+def _duplicate(raw: bytes) -> str | None:
+    # The hook runs for inner objects first, so the last call is the top level.
+    last: list[tuple[str, Any]] = []
+
+    def hook(pairs: list[tuple[str, Any]]) -> None:
+        nonlocal last
+        last = pairs
+
+    try:
+        # Integers beyond Python's digit limit are valid JSON and not our business.
+        json.loads(raw, object_pairs_hook=hook, parse_int=len)
+    except (ValueError, RecursionError):
+        raise refuse("the request body is not a valid JSON object, or nested too deeply") from None
+    seen = set()
+    for key, _ in last:
+        if key in seen:
+            return key
+        seen.add(key)
+    return None
+
+
+def _string(fields: Mapping[str, Raw], name: str) -> str:
+    raw = fields.get(name)
+    if raw is None:
+        raise refuse(f"the field '{name}' is required", name)
+    try:
+        value = _decode_any(raw, type=str)
+    except msgspec.MsgspecError:
+        raise refuse(f"the field '{name}' must be a string", name) from None
+    if not value or len(value) > _MAX_MODEL_NAME:
+        raise refuse(f"the field '{name}' must have 1 to {_MAX_MODEL_NAME} characters", name)
+    return value
+
+
+def _boolean(raw: Raw | None, name: str) -> bool:
+    if raw is None:
+        return False
+    text = bytes(raw)
+    if text == b"true":
+        return True
+    if text in (b"false", b"null"):
+        return False
+    raise refuse(f"the field '{name}' must be true or false", name)
+
+
+def _integer(raw: Raw, name: str) -> int | None:
+    try:
+        value = _decode_any(raw, type=int | None)
+    except msgspec.MsgspecError:
+        raise refuse(f"the field '{name}' must be a whole number", name) from None
+    if value is not None and not 0 <= value < 1 << 53:
+        raise refuse(f"the field '{name}' is out of range", name)
+    return value
+
+
+def _wants_usage(raw: Raw | None) -> bool:
+    if raw is None or bytes(raw) == b"null":
+        return False
+    try:
+        members = _decode_object(raw)
+    except (msgspec.MsgspecError, UnicodeDecodeError):
+        raise refuse("the field 'stream_options' must be an object", "stream_options") from None
+    # The upstream must not find a second spelling or a second copy in here either.
+    for key in members:
+        if key != "include_usage" and key.casefold() == "include_usage":
+            raise refuse("a member of 'stream_options' differs only in letter case", "stream_options")
+    if _duplicate(bytes(raw)) is not None:
+        raise refuse("a member of 'stream_options' appears twice", "stream_options")
+    return _boolean(members.get("include_usage"), "stream_options.include_usage")

@@ -1,0 +1,243 @@
+"""Reads token usage out of replies, buffered or streamed, whichever dialect they speak.
+
+Pure: bytes in, :class:`~voidllm.core.usage.TokenCounts` out, nothing kept but numbers.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Mapping
+
+import msgspec
+import ujson
+from attrs import frozen
+
+from voidllm.core.usage import NO_TOKENS, TokenCounts
+
+# ujson is quicker on short replies; above this only the top level is worth parsing.
+_LARGE_REPLY = 64 * 1024
+_TOP_LEVEL = msgspec.json.Decoder(dict[str, msgspec.Raw])
+
+#: Event types that complete a stream which does not have to end in ``[DONE]``.
+_FINAL_TYPES = frozenset(
+    {
+        "response.completed",
+        "response.incomplete",
+        "response.failed",
+        "speech.audio.done",
+        "transcript.text.done",
+        "image_generation.completed",
+        "image_edit.completed",
+    }
+)
+
+
+def estimate_tokens(size: int) -> int:
+    """Estimate the tokens in ``size`` bytes of text: four bytes each, rounded up."""
+    return -(-size // 4)
+
+
+@frozen
+class Metered:
+    """Token counts and how they are known (one of :data:`~voidllm.core.usage.SOURCES`)."""
+
+    tokens: TokenCounts
+    source: str
+
+
+def _count(value: object) -> int:
+    # bool is an int in Python; a provider that says true says nothing.
+    if isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 1 << 53:
+        return value
+    return 0
+
+
+def _details(usage: Mapping[str, Any], *names: str) -> Mapping[str, Any]:
+    for name in names:
+        found = usage.get(name)
+        if isinstance(found, dict):
+            return found
+    return {}
+
+
+def tokens_from_usage(usage: object) -> TokenCounts | None:
+    """Turn a provider's ``usage`` object into disjoint buckets.
+
+    Understands chat and completions (``prompt_tokens``), responses, images and audio
+    (``input_tokens``), embeddings and rerank (``total_tokens`` only).
+
+    :returns: ``None`` if ``usage`` holds no token count at all.
+    """
+    if not isinstance(usage, dict):
+        return None
+    if "prompt_tokens" in usage or "completion_tokens" in usage:
+        prompt, completion = _count(usage.get("prompt_tokens")), _count(usage.get("completion_tokens"))
+        read = _details(usage, "prompt_tokens_details")
+        wrote = _details(usage, "completion_tokens_details")
+    elif "input_tokens" in usage or "output_tokens" in usage:
+        prompt, completion = _count(usage.get("input_tokens")), _count(usage.get("output_tokens"))
+        read = _details(usage, "input_tokens_details", "input_token_details")
+        wrote = _details(usage, "output_tokens_details", "output_token_details")
+    elif "total_tokens" in usage:
+        return TokenCounts(input=_count(usage["total_tokens"]))
+    else:
+        return None
+    # Each detail is cut to what is left of its total, so that buckets stay disjoint
+    # even when a provider counts one token under two details.
+    cache_read = min(_count(read.get("cached_tokens")), prompt)
+    cache_write = min(_count(read.get("cache_write_tokens")), prompt - cache_read)
+    audio_input = min(_count(read.get("audio_tokens")), prompt - cache_read - cache_write)
+    reasoning = min(_count(wrote.get("reasoning_tokens")), completion)
+    audio_output = min(_count(wrote.get("audio_tokens")), completion - reasoning)
+    return TokenCounts(
+        input=prompt - cache_read - cache_write - audio_input,
+        cache_read=cache_read,
+        cache_write=cache_write,
+        output=completion - reasoning - audio_output,
+        reasoning=reasoning,
+        audio_input=audio_input,
+        audio_output=audio_output,
+    )
+
+
+def meter_reply(body: bytes, prompt_estimate: int) -> Metered:
+    """Read the usage of a complete, successful JSON reply.
+
+    :param prompt_estimate: tokens that the request is thought to hold, used when the
+        reply does not say.
+    """
+    usage: object = None
+    try:
+        if len(body) <= _LARGE_REPLY:
+            reply = ujson.loads(body)
+            if isinstance(reply, dict):
+                usage = reply.get("usage")
+        else:
+            raw = _TOP_LEVEL.decode(body).get("usage")
+            usage = ujson.loads(bytes(raw)) if raw is not None else None
+    except (ValueError, RecursionError, msgspec.MsgspecError):
+        usage = None
+    tokens = tokens_from_usage(usage)
+    if tokens is not None:
+        return Metered(tokens, "provider_final")
+    return Metered(TokenCounts(input=prompt_estimate), "estimated")
+
+
+class MalformedEvent(ValueError):
+    """An event's data is neither JSON nor ``[DONE]``."""
+
+
+class StreamMeter:
+    """Watches one stream's events: usage, delivered text, first token, proper end.
+
+    :ivar done: a terminal event was seen; nothing after it counts.
+    :ivar failed: the upstream reported an error inside the stream.
+    :ivar started: some token has been delivered.
+    """
+
+    __slots__ = (
+        "_events",
+        "_text_bytes",
+        "_usage",
+        "done",
+        "failed",
+        "started",
+    )
+
+    def __init__(self) -> None:
+        self._usage: TokenCounts | None = None
+        self._text_bytes = 0
+        self._events = 0
+        self.started = False
+        self.done = False
+        self.failed = False
+
+    def watch(self, data: bytes) -> bool:
+        """Take one event's data.
+
+        :returns: True if the event carries usage and nothing else, so that a client who
+            did not ask for usage need not see it.
+        :raises MalformedEvent: if the data is not JSON; a client could not read it either.
+        """
+        if data == b"[DONE]":
+            self.done = True
+            return False
+        try:
+            event = ujson.loads(data)
+        except (ValueError, RecursionError) as e:
+            raise MalformedEvent from e
+        if not isinstance(event, dict):
+            raise MalformedEvent
+        choices = event.get("choices")
+        if isinstance(choices, list):
+            for choice in choices:
+                if isinstance(choice, dict):
+                    self._choice(choice)
+            usage = event.get("usage")
+            if usage is not None:
+                self._usage = tokens_from_usage(usage) or self._usage
+                return not choices and self._usage is not None
+        else:
+            self._typed(event)
+        if event.get("error") is not None:
+            self.failed = True
+        return False
+
+    def _choice(self, choice: Mapping[str, Any]) -> None:
+        delta = choice.get("delta")
+        if isinstance(delta, dict):
+            size = 0
+            for name, value in delta.items():
+                if name == "role":
+                    continue
+                if isinstance(value, str):
+                    size += len(value)
+                elif name == "tool_calls" and isinstance(value, list):
+                    for call in value:
+                        function = call.get("function") if isinstance(call, dict) else None
+                        if isinstance(function, dict):
+                            size += len(str(function.get("name") or ""))
+                            size += len(str(function.get("arguments") or ""))
+            self._delivered(size)
+        elif isinstance(choice.get("text"), str):
+            self._delivered(len(choice["text"]))
+
+    def _typed(self, event: Mapping[str, Any]) -> None:
+        kind = event.get("type")
+        delta = event.get("delta")
+        if isinstance(delta, str):
+            self._delivered(len(delta))
+        response = event.get("response")
+        usage = event.get("usage")
+        if usage is None and isinstance(response, dict):
+            usage = response.get("usage")
+        if usage is not None:
+            self._usage = tokens_from_usage(usage) or self._usage
+        if kind in _FINAL_TYPES:
+            self.done = True
+        if kind in ("error", "response.failed"):
+            self.failed = True
+
+    def _delivered(self, size: int) -> None:
+        if size:
+            self.started = True
+            self._events += 1
+            self._text_bytes += size
+
+    def result(self, complete: bool, prompt_estimate: int, client_left: bool = False) -> Metered:
+        """Say what was consumed.
+
+        :param complete: whether the stream reached its proper end. If not, usage that
+            was reported on the way counts what was known then, and delivered text is
+            never counted as nothing: one token per event or per four characters,
+            whichever is more.
+        :param client_left: the client ended it; then the upstream read the prompt for
+            nothing, but it did read it.
+        """
+        if complete and self._usage is not None:
+            return Metered(self._usage, "provider_final")
+        if not (complete or client_left or self._events) and self._usage is None:
+            return Metered(NO_TOKENS, "none")
+        written = max(self._events, estimate_tokens(self._text_bytes))
+        if self._usage is not None and self._usage.completion >= written:
+            return Metered(self._usage, "provider_partial")
+        return Metered(TokenCounts(input=prompt_estimate, output=written), "estimated")
