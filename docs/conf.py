@@ -1,0 +1,13 @@
+"""Sphinx settings."""
+
+from voidllm import __version__
+
+project = "VoidLLM"
+author = "The VoidLLM authors"
+project_copyright = "2026, The VoidLLM authors"
+release = version = __version__
+extensions: list[str] = []
+exclude_patterns = ["_build"]
+html_theme = "furo"
+html_title = f"VoidLLM {release}"
+nitpicky = True

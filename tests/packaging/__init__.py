@@ -1,0 +1,1 @@
+"""What surrounds the code: package, plug-in, scripts, .deb."""
