@@ -1,0 +1,1 @@
+"""Mocks and benchmarks; nothing in here is imported by the gateway."""
