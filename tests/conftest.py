@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import itertools
+from typing import Iterator
+
 import pytest
 from hypothesis import settings
+from twisted.trial.unittest import SynchronousTestCase
 
 # Repeatable: the same examples in every run, nothing remembered between runs.
 settings.register_profile("voidllm", deadline=None, derandomize=True, database=None)
@@ -13,3 +17,23 @@ settings.load_profile("voidllm")
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Run the slow second stage after everything else."""
     items.sort(key=lambda item: item.get_closest_marker("slow") is not None)
+
+
+@pytest.fixture(autouse=True, scope="session")
+def temporary_folders(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Have trial's ``mktemp`` give paths outside the repository.
+
+    It counts on trial having changed to ``_trial_temp``, which pytest does not do. The
+    paths are short because sockets are made in them.
+    """
+    root = tmp_path_factory.mktemp("trial")
+    numbers = itertools.count()
+
+    def mktemp(self: SynchronousTestCase) -> str:
+        parent = root / str(next(numbers))
+        parent.mkdir()
+        return str(parent / "temp")
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(SynchronousTestCase, "mktemp", mktemp)
+        yield
