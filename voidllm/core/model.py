@@ -48,6 +48,9 @@ class UpstreamTLS:
     client_key: str | None = None
 
 
+SYSTEM_TLS = UpstreamTLS()
+
+
 @frozen
 class Deployment:
     """One place where a model runs.
@@ -68,7 +71,7 @@ class Deployment:
     weight: int = 1
     priority: int = 0
     timeout_ms: int | None = None
-    tls: UpstreamTLS = UpstreamTLS()
+    tls: UpstreamTLS = SYSTEM_TLS
     proxy_url: str | None = field(default=None, repr=False)
 
 

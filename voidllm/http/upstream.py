@@ -6,7 +6,7 @@ from typing import Any
 
 from attrs import field, frozen
 
-from voidllm.core.model import UpstreamTLS
+from voidllm.core.model import SYSTEM_TLS, UpstreamTLS
 
 #: Kinds of failure, each with a defined answer (design: faults are designed, not caught).
 FAILURE_KINDS = (
@@ -45,7 +45,7 @@ class Origin:
     scheme: str
     host: str
     port: int
-    tls: UpstreamTLS = UpstreamTLS()
+    tls: UpstreamTLS = SYSTEM_TLS
     proxy_url: str | None = field(default=None, repr=False)
 
 

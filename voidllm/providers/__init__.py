@@ -8,8 +8,6 @@ from voidllm.providers.openai import OpenAICompatible
 #: Answered inside the gateway; needs no URL.
 IN_PROCESS = frozenset({"demo"})
 
-PROVIDERS: dict[str, Provider] = {
-    name: OpenAICompatible() for name in ("openai", "vllm", "ollama", "custom")
-}
+PROVIDERS: dict[str, Provider] = {name: OpenAICompatible() for name in ("openai", "vllm", "ollama", "custom")}
 
 __all__ = ["IN_PROCESS", "PROVIDERS", "Provider", "Target"]

@@ -109,17 +109,31 @@ def meter_reply(body: bytes, prompt_estimate: int) -> Metered:
     try:
         if len(body) <= _LARGE_REPLY:
             reply = ujson.loads(body)
-            if isinstance(reply, dict):
-                usage = reply.get("usage")
+            usage = reply.get("usage") if isinstance(reply, dict) else None
         else:
+            reply = None
             raw = _TOP_LEVEL.decode(body).get("usage")
             usage = ujson.loads(bytes(raw)) if raw is not None else None
     except (ValueError, RecursionError, msgspec.MsgspecError):
-        usage = None
+        reply = None
     tokens = tokens_from_usage(usage)
     if tokens is not None:
         return Metered(tokens, "provider_final")
-    return Metered(TokenCounts(input=prompt_estimate), "estimated")
+    text = _text_in_choices(reply.get("choices")) if isinstance(reply, dict) else 0
+    written = estimate_tokens(text)
+    return Metered(TokenCounts(input=prompt_estimate, output=written), "estimated")
+
+
+def _text_in_choices(choices: object) -> int:
+    size = 0
+    for choice in choices if isinstance(choices, list) else ():
+        message = choice.get("message") if isinstance(choice, dict) else None
+        text = message.get("content") if isinstance(message, dict) else None
+        if text is None and isinstance(choice, dict):
+            text = choice.get("text")
+        if isinstance(text, str):
+            size += len(text)
+    return size
 
 
 class MalformedEvent(ValueError):

@@ -1,0 +1,86 @@
+"""Tests for splitting event streams."""
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from twisted.trial.unittest import SynchronousTestCase
+
+from voidllm.http.sse import EventSplitter, EventTooLong, event_data
+
+line_ends = st.sampled_from([b"\n", b"\r\n", b"\r"])
+lines = st.sampled_from([b"data: {}", b"data:x", b"data", b": c", b"event: e", b"id: 1", b"retry: 3"])
+
+
+@st.composite
+def streams(draw):
+    """Draw whole events, each with one style of line end, and where to cut the bytes."""
+    events = []
+    for _ in range(draw(st.integers(1, 6))):
+        end = draw(line_ends)
+        block = draw(st.lists(lines, min_size=1, max_size=4))
+        events.append(b"".join(line + end for line in block) + end)
+    whole = b"".join(events)
+    cuts = sorted(draw(st.lists(st.integers(0, len(whole)), max_size=12)))
+    return events, whole, cuts
+
+
+class EventSplitterTests(SynchronousTestCase):
+    """The splitter cuts at blank lines only, whatever ends the lines and segments."""
+
+    @settings(max_examples=300, deadline=None)
+    @given(streams())
+    def test_any_segmentation_gives_the_same_data(self, drawn) -> None:
+        """However the bytes are cut into segments, the same events come out."""
+        events, whole, cuts = drawn
+        splitter = EventSplitter()
+        got = []
+        start = 0
+        for cut in [*cuts, len(whole)]:
+            got += splitter.feed(whole[start:cut])
+            start = cut
+        # A CR LF event's last LF is swallowed when a segment ends before it.
+        self.assertEqual([event_data(e) for e in got], [event_data(e) for e in events])
+        self.assertIn(splitter.rest(), (b"", b"\n"))
+
+    def test_bytes_are_kept(self) -> None:
+        """An event comes out byte for byte, comments and field order included."""
+        event = b": hi\nevent: x\ndata: 1\ndata: 2\n\n"
+        self.assertEqual(EventSplitter().feed(event + b"data: 3"), [event])
+
+    def test_carriage_return_then_line_feed_across_segments(self) -> None:
+        """A line feed that completes the blank line of the event before starts nothing."""
+        splitter = EventSplitter()
+        self.assertEqual(splitter.feed(b"data: a\r\n\r"), [b"data: a\r\n\r"])
+        self.assertEqual(splitter.feed(b"\ndata: b\n\n"), [b"data: b\n\n"])
+
+    def test_bound(self) -> None:
+        """An event that outgrows the bound is an error instead of a growing buffer."""
+        splitter = EventSplitter(max_event=10)
+        self.assertRaises(EventTooLong, splitter.feed, b"data: 12345678")
+
+    def test_rest(self) -> None:
+        """What is unfinished at the end of the stream can be asked for."""
+        splitter = EventSplitter()
+        splitter.feed(b"data: 1\n\ndata: [DONE]")
+        self.assertEqual(splitter.rest(), b"data: [DONE]")
+
+
+class EventDataTests(SynchronousTestCase):
+    """The data of an event follows the event-stream grammar."""
+
+    def test_space_is_optional(self) -> None:
+        """One space after the colon, and only one, is not part of the data."""
+        self.assertEqual(event_data(b"data:[DONE]\n\n"), b"[DONE]")
+        self.assertEqual(event_data(b"data:  x\n\n"), b" x")
+
+    def test_lines_are_joined(self) -> None:
+        """Several data lines are one text; a bare field name is an empty line."""
+        self.assertEqual(event_data(b"data: a\ndata\ndata: b\r\n\r\n"), b"a\n\nb")
+
+    def test_comment_has_no_data(self) -> None:
+        """An event of comments alone has no data."""
+        self.assertIsNone(event_data(b": keep-alive\n\n"))
+        self.assertIsNone(event_data(b"database: x\n\n"))
+
+    def test_byte_order_mark(self) -> None:
+        """A byte order mark before the first field is ignored."""
+        self.assertEqual(event_data(b"\xef\xbb\xbfdata: a\n\n"), b"a")

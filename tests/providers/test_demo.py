@@ -1,0 +1,59 @@
+"""Tests for the demo model."""
+
+import ujson
+from twisted.trial.unittest import SynchronousTestCase
+
+from voidllm.providers.demo import answer
+from voidllm.providers.demo_schema import example
+
+
+class DemoTests(SynchronousTestCase):
+    """The demo model answers every endpoint without repeating what it was told."""
+
+    def ask(self, endpoint: str, **request: object):
+        """Ask the demo model and decode its only chunk."""
+        reply = answer(endpoint, ujson.dumps({"model": "demo", **request}).encode())
+        self.assertEqual(reply.status, 200)
+        return ujson.loads(b"".join(reply.chunks))
+
+    def test_chat_does_not_echo(self) -> None:
+        """The answer counts the words and holds none of them."""
+        reply = self.ask("chat/completions", messages=[{"role": "user", "content": "canary one two"}])
+        self.assertNotIn("canary", ujson.dumps(reply))
+        self.assertEqual(reply["usage"]["prompt_tokens"], 4)
+
+    def test_stream_ends_properly(self) -> None:
+        """A stream ends in usage, if asked for, and the terminal event."""
+        body = {"model": "demo", "messages": [], "stream": True, "stream_options": {"include_usage": True}}
+        reply = answer("chat/completions", ujson.dumps(body).encode())
+        self.assertEqual(reply.chunks[-1], b"data: [DONE]\n\n")
+        self.assertIn(b'"choices":[]', reply.chunks[-2])
+
+    def test_tools(self) -> None:
+        """A tool is called with arguments that fit its parameters."""
+        parameters = {
+            "type": "object",
+            "properties": {"city": {"type": "string"}, "days": {"type": "integer"}},
+        }
+        tool = {"type": "function", "function": {"name": "weather", "parameters": parameters}}
+        reply = self.ask("chat/completions", messages=[{"role": "user", "content": "x"}], tools=[tool])
+        call = reply["choices"][0]["message"]["tool_calls"][0]["function"]
+        self.assertEqual(
+            (call["name"], ujson.loads(call["arguments"])), ("weather", {"city": "demo", "days": 1})
+        )
+
+    def test_every_endpoint(self) -> None:
+        """Each endpoint has an answer."""
+        self.assertEqual(len(self.ask("embeddings", input=["a", "b"])["data"]), 2)
+        self.assertEqual(self.ask("responses", input="x")["status"], "completed")
+        self.assertEqual(self.ask("completions", prompt="x")["object"], "text_completion")
+        self.assertFalse(self.ask("moderations", input="x")["results"][0]["flagged"])
+        self.assertEqual(len(self.ask("rerank", query="x", documents=["a", "b"])["results"]), 2)
+        self.assertTrue(self.ask("images/generations", prompt="x")["data"][0]["b64_json"])
+        self.assertTrue(answer("audio/speech", b'{"model":"demo","input":"x"}').chunks[0].startswith(b"RIFF"))
+        self.assertIn(b"bytes", answer("audio/transcriptions", b"anything").chunks[0])
+
+    def test_recursive_schema(self) -> None:
+        """A schema that refers to itself ends."""
+        schema = {"type": "object", "properties": {"next": {"$ref": "#"}}}
+        self.assertIsInstance(example(schema), dict)

@@ -1,0 +1,173 @@
+"""Tests for reading token usage out of replies."""
+
+import ujson
+from hypothesis import given
+from hypothesis import strategies as st
+from twisted.trial.unittest import SynchronousTestCase
+
+from voidllm.core.usage import TokenCounts
+from voidllm.usage.metering import MalformedEvent, StreamMeter, meter_reply, tokens_from_usage
+
+counts = st.integers(-5, 10**6)
+
+
+class UsageObjectTests(SynchronousTestCase):
+    """Every dialect's usage object becomes disjoint buckets."""
+
+    def test_chat(self) -> None:
+        """Cached, audio and reasoning tokens leave the bucket that they are a part of."""
+        tokens = tokens_from_usage(
+            {
+                "prompt_tokens": 100,
+                "completion_tokens": 50,
+                "total_tokens": 150,
+                "prompt_tokens_details": {"cached_tokens": 30, "audio_tokens": 5},
+                "completion_tokens_details": {"reasoning_tokens": 20, "audio_tokens": 1},
+            }
+        )
+        self.assertEqual(
+            tokens,
+            TokenCounts(input=65, cache_read=30, output=29, reasoning=20, audio_input=5, audio_output=1),
+        )
+
+    def test_responses_and_images(self) -> None:
+        """The input and output spelling is understood."""
+        tokens = tokens_from_usage(
+            {"input_tokens": 7, "output_tokens": 3, "input_tokens_details": {"cached_tokens": 2}}
+        )
+        self.assertEqual(tokens, TokenCounts(input=5, cache_read=2, output=3))
+
+    def test_transcription(self) -> None:
+        """Audio input tokens are a bucket of their own; a duration is no token count."""
+        self.assertEqual(
+            tokens_from_usage(
+                {"input_tokens": 9, "output_tokens": 2, "input_token_details": {"audio_tokens": 9}}
+            ),
+            TokenCounts(audio_input=9, output=2),
+        )
+        self.assertIsNone(tokens_from_usage({"type": "duration", "seconds": 3}))
+
+    def test_embeddings(self) -> None:
+        """Prompt tokens alone are enough, and so is a total alone."""
+        self.assertEqual(tokens_from_usage({"prompt_tokens": 4, "total_tokens": 4}), TokenCounts(input=4))
+        self.assertEqual(tokens_from_usage({"total_tokens": 4}), TokenCounts(input=4))
+
+    @given(counts, counts, counts, counts, counts, counts)
+    def test_buckets_add_up_to_what_the_provider_said(self, p, c, cached, audio, reasoning, spoken) -> None:
+        """Whatever details a provider claims, no token is counted twice or below zero."""
+        tokens = tokens_from_usage(
+            {
+                "prompt_tokens": p,
+                "completion_tokens": c,
+                "prompt_tokens_details": {"cached_tokens": cached, "audio_tokens": audio},
+                "completion_tokens_details": {"reasoning_tokens": reasoning, "audio_tokens": spoken},
+            }
+        )
+        self.assertEqual(tokens.prompt, max(0, p))
+        self.assertEqual(tokens.completion, max(0, c))
+        self.assertGreaterEqual(min(tokens.input, tokens.output, tokens.cache_read, tokens.audio_input), 0)
+
+    @given(st.recursive(st.none() | st.booleans() | st.floats() | st.text(), st.lists, max_leaves=5))
+    def test_nonsense(self, value) -> None:
+        """A usage field of any other shape is no usage, and never an error."""
+        self.assertIsNone(tokens_from_usage(value))
+        tokens_from_usage({"prompt_tokens": value, "prompt_tokens_details": value})
+
+
+class BufferedTests(SynchronousTestCase):
+    """A whole reply says what it used, or it is estimated."""
+
+    def test_final(self) -> None:
+        """Usage in the reply is the provider's final word."""
+        metered = meter_reply(b'{"usage":{"prompt_tokens":3,"completion_tokens":4}}', 99)
+        self.assertEqual((metered.tokens.total, metered.source), (7, "provider_final"))
+
+    def test_large_reply(self) -> None:
+        """A large reply is read just as well."""
+        body = ujson.dumps({"data": ["x" * 100_000], "usage": {"prompt_tokens": 3}}).encode()
+        self.assertEqual(meter_reply(body, 99).tokens.total, 3)
+
+    def test_without_usage(self) -> None:
+        """A reply that does not say is charged the prompt and the text that it holds."""
+        body = b'{"choices":[{"message":{"content":"abcdefgh"}}]}'
+        metered = meter_reply(body, 10)
+        self.assertEqual((metered.tokens, metered.source), (TokenCounts(input=10, output=2), "estimated"))
+        self.assertEqual(meter_reply(b"not json", 10).tokens, TokenCounts(input=10))
+
+
+def delta(text: str) -> bytes:
+    """Make the data of one chat event."""
+    return ujson.dumps({"choices": [{"index": 0, "delta": {"content": text}}]}).encode()
+
+
+class StreamMeterTests(SynchronousTestCase):
+    """A stream's meter knows what was delivered and how the stream ended."""
+
+    def test_usage_chunk_is_recognised(self) -> None:
+        """Only the event without choices is usage and nothing else."""
+        meter = StreamMeter()
+        self.assertFalse(meter.watch(delta("a")))
+        self.assertTrue(meter.watch(b'{"choices":[],"usage":{"prompt_tokens":5,"completion_tokens":1}}'))
+        meter.watch(b"[DONE]")
+        result = meter.result(True, 9)
+        self.assertEqual((result.tokens.total, result.source), (6, "provider_final"))
+        self.assertTrue(meter.done)
+
+    def test_role_chunk_is_no_token(self) -> None:
+        """The first event, which only names the role, does not start the clock of tokens."""
+        meter = StreamMeter()
+        meter.watch(b'{"choices":[{"delta":{"role":"assistant","content":""}}]}')
+        self.assertFalse(meter.started)
+        meter.watch(delta("a"))
+        self.assertTrue(meter.started)
+
+    def test_cut_stream_is_never_free(self) -> None:
+        """Delivered text counts even if no usage ever came."""
+        meter = StreamMeter()
+        for text in ("abcd", "efgh", "ijklmnop"):
+            meter.watch(delta(text))
+        result = meter.result(False, 9)
+        self.assertEqual((result.tokens, result.source), (TokenCounts(input=9, output=4), "estimated"))
+
+    def test_partial_usage(self) -> None:
+        """Usage that a provider reports on the way is used when the stream is cut."""
+        meter = StreamMeter()
+        meter.watch(
+            b'{"choices":[{"delta":{"content":"a"}}],"usage":{"prompt_tokens":5,"completion_tokens":2}}'
+        )
+        self.assertEqual(meter.result(False, 9).source, "provider_partial")
+
+    def test_nothing_came(self) -> None:
+        """An upstream that delivered nothing costs nothing, unless the client left it."""
+        self.assertEqual(StreamMeter().result(False, 9).source, "none")
+        left = StreamMeter().result(False, 9, client_left=True)
+        self.assertEqual(left.tokens, TokenCounts(input=9))
+
+    def test_responses_stream(self) -> None:
+        """Typed events end in their own way and carry usage inside the response."""
+        meter = StreamMeter()
+        meter.watch(b'{"type":"response.output_text.delta","delta":"hi"}')
+        self.assertTrue(meter.started)
+        meter.watch(
+            b'{"type":"response.completed","response":{"usage":{"input_tokens":2,"output_tokens":1}}}'
+        )
+        self.assertTrue(meter.done)
+        self.assertEqual(meter.result(True, 9).tokens.total, 3)
+
+    def test_tool_calls_and_reasoning_are_delivered_text(self) -> None:
+        """Arguments of tool calls and reasoning text count like content."""
+        meter = StreamMeter()
+        meter.watch(b'{"choices":[{"delta":{"tool_calls":[{"index":0,"function":{"arguments":"{}"}}]}}]}')
+        meter.watch(b'{"choices":[{"delta":{"reasoning_content":"hm"}}]}')
+        self.assertEqual(meter.result(False, 0).tokens.output, 2)
+
+    def test_malformed(self) -> None:
+        """Data that is not a JSON object is an error, because no client could read it."""
+        for data in (b"{", b"[1]", b"", b"nonsense"):
+            self.assertRaises(MalformedEvent, StreamMeter().watch, data)
+
+    def test_error_event(self) -> None:
+        """An error that the upstream reports inside the stream is noticed."""
+        meter = StreamMeter()
+        meter.watch(b'{"error":{"message":"x"}}')
+        self.assertTrue(meter.failed)

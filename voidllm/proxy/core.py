@@ -1,0 +1,87 @@
+"""What every exchange shares: collaborators, settings, and the routes worked out so far."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from attrs import define, field, frozen
+
+from voidllm.core.interfaces import IPlanner, IUpstreamPool
+from voidllm.core.model import Deployment
+from voidllm.core.world import World
+from voidllm.gate.gate import Gate
+from voidllm.http.upstream import Origin
+from voidllm.providers import IN_PROCESS, PROVIDERS
+from voidllm.proxy.metrics import ProxyMetrics
+from voidllm.proxy.settings import ProxySettings
+from voidllm.proxy.sweeper import StreamSweeper
+
+_COMMON = (
+    (b"content-type", b"application/json"),
+    (b"user-agent", b"VoidLLM/0.1"),
+)
+_IN_PROCESS_ORIGIN = Origin("in-process", "", 0)
+
+
+@frozen
+class Route:
+    """Where one endpoint of one deployment is, in the upstream pool's terms."""
+
+    engine: Any
+    stream_engine: Any
+    origin: Origin
+    path: bytes
+    headers: tuple[tuple[bytes, bytes], ...] = field(repr=False)
+    auth: tuple[tuple[bytes, bytes], ...] = field(repr=False)
+
+
+@define
+class ProxyCore:
+    """Collaborators of the proxy.
+
+    :ivar pool: carries calls that do not stream.
+    :ivar stream_pool: carries calls that do.
+    :ivar in_process: answers deployments of in-process providers.
+    :ivar live: exchanges that are running, for drain.
+    """
+
+    world: World
+    gate: Gate
+    planner: Any  # IPlanner
+    pool: Any  # IUpstreamPool
+    stream_pool: Any  # IUpstreamPool
+    in_process: Any  # IUpstreamPool
+    metrics: ProxyMetrics
+    settings: ProxySettings
+    sweeper: StreamSweeper
+    live: set[Any] = field(factory=set)
+    _routes: dict[tuple[int, str], tuple[Deployment, Route]] = field(factory=dict)
+
+    def route(self, deployment: Deployment, endpoint: str) -> Route:
+        """Say where ``endpoint`` of ``deployment`` is; worked out once per deployment object."""
+        key = (id(deployment), endpoint)
+        known = self._routes.get(key)
+        # Holding the deployment keeps its id from being given to another one.
+        if known is not None and known[0] is deployment:
+            return known[1]
+        if len(self._routes) > 10_000:
+            self._routes.clear()
+        route = self._work_out(deployment, endpoint)
+        self._routes[key] = (deployment, route)
+        return route
+
+    def forget_routes(self) -> None:
+        """Drop all routes; called when a new snapshot makes old deployments garbage."""
+        self._routes.clear()
+
+    def _work_out(self, deployment: Deployment, endpoint: str) -> Route:
+        if deployment.provider in IN_PROCESS:
+            path = b"/v1/" + endpoint.encode("ascii")
+            return Route(self.in_process, self.in_process, _IN_PROCESS_ORIGIN, path, _COMMON, ())
+        target = PROVIDERS[deployment.provider].target(deployment, endpoint)
+        origin = Origin(target.scheme, target.host, target.port, deployment.tls, deployment.proxy_url)
+        headers = _COMMON + target.headers
+        return Route(self.pool, self.stream_pool, origin, target.path, headers, target.headers)
+
+
+__all__ = ["IPlanner", "IUpstreamPool", "ProxyCore", "Route"]

@@ -1,0 +1,70 @@
+"""Requests whose body is one JSON object: all but the uploads."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from voidllm.core.errors import Refusal
+from voidllm.http.upstream import UpstreamRequest
+from voidllm.proxy.body import parse
+from voidllm.proxy.exchange import Exchange
+
+_ACCEPT_STREAM = (b"accept", b"text/event-stream")
+_ACCEPT_ANY = (b"accept", b"*/*")
+
+
+class JSONExchange(Exchange):
+    """Reads a JSON body, admits it and sends it on."""
+
+    __slots__ = ()
+
+    def begin(self) -> None:
+        """Register with the client and ask for the body."""
+        self.core.live.add(self)
+        self.responder.register(self)
+        self.request.body.read(self.core.settings.max_request_body, self._got_body, self._no_body)
+
+    def _no_body(self, error: Any) -> None:
+        self.refuse(error)
+
+    def _got_body(self, raw: bytes) -> None:
+        if self.over:
+            return
+        try:
+            body = parse(raw)
+            self.stream = body.stream
+            estimate = body.estimated_tokens()
+        except Refusal as refusal:
+            self.refuse(refusal)
+            return
+        try:
+            # The gate writes the row of what it refuses itself.
+            self.admission = self.core.gate.admit(self.principal, self.ask(body.model, estimate))
+        except Refusal as refusal:
+            if self._finish():
+                self._reply_refusal(refusal)
+            return
+        self.prompt_estimate = -(-body.size // 4)
+        core = self.core
+        settings = core.settings
+        deployment = core.planner.plan(self.admission.model)[0]
+        self.deployment = deployment
+        route = core.route(deployment, self.endpoint.name)
+        ask_usage = body.stream and self.endpoint.usage_option
+        self.hide_usage = ask_usage and not body.wants_usage
+        upstream_request = UpstreamRequest(
+            route.origin,
+            b"POST",
+            route.path,
+            (
+                *route.headers,
+                (b"x-request-id", self.request.request_id.encode("ascii")),
+                _ACCEPT_STREAM if body.stream else _ACCEPT_ANY,
+            ),
+            body.encode(deployment.upstream_model, ask_usage),
+            settings.connect_timeout_s,
+            settings.head_timeout_s,
+            settings.idle_timeout_s,
+            None if body.stream or deployment.timeout_ms is None else deployment.timeout_ms / 1000,
+        )
+        self.dispatch(upstream_request, route.stream_engine if body.stream else route.engine)

@@ -1,0 +1,159 @@
+"""Ways to pass an upstream's reply on: whole, byte for byte, or not at all."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol
+
+from voidllm.core.errors import Refusal
+from voidllm.core.usage import NO_TOKENS, TokenCounts
+from voidllm.proxy.faults import REDIRECT, TOO_LARGE
+from voidllm.usage.metering import Metered, meter_reply
+
+if TYPE_CHECKING:
+    from voidllm.proxy.exchange import Exchange
+
+#: The only headers of an upstream that a client sees; its account's rate limits and ids
+#: are nobody's business here.
+FORWARDED = frozenset({b"content-type", b"content-disposition", b"retry-after", b"retry-after-ms"})
+
+_NOTHING = Metered(NO_TOKENS, "none")
+
+
+def forwarded(headers: list[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
+    """Keep the headers that a client may see."""
+    return [pair for pair in headers if pair[0] in FORWARDED]
+
+
+class Relay(Protocol):
+    """Takes an upstream's reply and gives it to the client of an exchange.
+
+    :ivar committed: the client has been sent a reply head.
+    """
+
+    committed: bool
+
+    def head(self, status: int, headers: list[tuple[bytes, bytes]]) -> None:
+        """Take the reply head."""
+
+    def chunk(self, data: bytes) -> None:
+        """Take a piece of the body."""
+
+    def finished(self) -> None:
+        """The body is complete."""
+
+    def broken(self, refusal: Refusal) -> None:
+        """A committed reply cannot be completed."""
+
+    def client_gone(self) -> None:
+        """Settle for a client that left; send nothing."""
+
+    def metered_so_far(self) -> Metered:
+        """Say what was consumed until now."""
+
+    def detach(self) -> None:
+        """Let go of timers and gauges; nothing else will be called."""
+
+
+class BufferedRelay:
+    """Collects a JSON reply, reads its usage, sends it in one write."""
+
+    __slots__ = ("_exchange", "_headers", "_parts", "_size", "_status", "committed")
+
+    def __init__(self, exchange: Exchange) -> None:
+        self._exchange = exchange
+        self._parts: list[bytes] = []
+        self._size = 0
+        self.committed = False
+
+    def head(self, status: int, headers: list[tuple[bytes, bytes]]) -> None:
+        """Take the reply head; a redirect ends the exchange."""
+        self._status = status
+        self._headers = forwarded(headers)
+        if 300 <= status < 400:
+            self._exchange.fail(REDIRECT)
+
+    def chunk(self, data: bytes) -> None:
+        """Take a piece of the body, up to the limit."""
+        self._size += len(data)
+        if self._size > self._exchange.core.settings.max_response_body:
+            self._parts.clear()
+            self._exchange.fail(TOO_LARGE)
+        else:
+            self._parts.append(data)
+
+    def finished(self) -> None:
+        """Account, then send."""
+        exchange = self._exchange
+        parts = self._parts
+        body = parts[0] if len(parts) == 1 else b"".join(parts)
+        status = self._status
+        if 200 <= status < 300:
+            metered, code = meter_reply(body, exchange.prompt_estimate), ""
+        else:
+            metered, code = _NOTHING, "upstream_status"
+        if exchange.settle(status, code, metered):
+            exchange.responder.reply(status, [*self._headers, *exchange.admission.rate_headers()], body)
+
+    def broken(self, refusal: Refusal) -> None:
+        """Never happens: nothing is sent before all is there."""
+
+    def client_gone(self) -> None:
+        """The upstream read the prompt; how much it wrote is not known."""
+        self._exchange.settle(499, "client_closed", self.metered_so_far())
+
+    def metered_so_far(self) -> Metered:
+        """The prompt was read; the reply so far is counted as text."""
+        estimate = self._exchange.prompt_estimate
+        return Metered(TokenCounts(input=estimate, output=-(-self._size // 4)), "estimated")
+
+    def detach(self) -> None:
+        """Nothing is held."""
+
+
+class OpaqueRelay:
+    """Passes a binary or plain-text reply on as it comes; usage is estimated from the request."""
+
+    __slots__ = ("_exchange", "_size", "_status", "committed")
+
+    def __init__(self, exchange: Exchange) -> None:
+        self._exchange = exchange
+        self._size = 0
+        self.committed = False
+
+    def head(self, status: int, headers: list[tuple[bytes, bytes]]) -> None:
+        """Send the reply head at once."""
+        exchange = self._exchange
+        self._status = status
+        self.committed = True
+        exchange.responder.head(status, [*forwarded(headers), *exchange.admission.rate_headers()])
+
+    def chunk(self, data: bytes) -> None:
+        """Send a piece, up to the limit."""
+        if self._exchange.over:
+            return
+        self._size += len(data)
+        if self._size > self._exchange.core.settings.max_response_body:
+            self._exchange.fail(TOO_LARGE)
+        else:
+            self._exchange.responder.chunk(data)
+
+    def finished(self) -> None:
+        """Account, then complete the reply."""
+        if self._exchange.settle(self._status, "", self.metered_so_far()):
+            self._exchange.responder.end()
+
+    def broken(self, refusal: Refusal) -> None:
+        """Cut the connection: such a body has no place for an error."""
+        if self._exchange.settle(refusal.status, refusal.code, self.metered_so_far()):
+            self._exchange.responder.abort()
+
+    def client_gone(self) -> None:
+        """Account for the request."""
+        self._exchange.settle(self._status, "client_closed", self.metered_so_far())
+
+    def metered_so_far(self) -> Metered:
+        """Such replies carry no counts; what was asked for is what was consumed."""
+        return Metered(TokenCounts(input=self._exchange.prompt_estimate), "estimated")
+
+    def detach(self) -> None:
+        """Nothing is held."""
