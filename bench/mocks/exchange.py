@@ -9,7 +9,7 @@ import re
 from typing import Any
 
 from attrs import define, field
-from multipart import MultipartError
+from multipart import MultipartError  # type: ignore[import-untyped]
 
 from bench.mocks import chat, media, other, responses
 from bench.mocks.faults import NONE, Faults, Rules, of_model, parse

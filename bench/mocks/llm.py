@@ -33,6 +33,7 @@ class MockConnection(Protocol):
     """One connection: requests are answered in order, one at a time."""
 
     factory: MockLLM
+    transport: Any
 
     def __init__(self, number: int) -> None:
         self.number = number
@@ -50,7 +51,7 @@ class MockConnection(Protocol):
         self.factory.connections.add(self)
         if hasattr(self.transport, "setTcpNoDelay"):
             self.transport.setTcpNoDelay(True)
-        self.transport.registerProducer(self, True)  # type: ignore[union-attr]
+        self.transport.registerProducer(self, True)
 
     def dataReceived(self, data: bytes) -> None:
         """Feed the parser; what is not HTTP is answered with 400."""
@@ -96,7 +97,7 @@ class MockConnection(Protocol):
             self._waiting.append(exchange)
             self._next()
         elif "noread" in faults:
-            self.transport.pauseProducing()  # type: ignore[union-attr]
+            self.transport.pauseProducing()
         elif exchange.header("expect").lower() == "100-continue" and self._current is None:
             self.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
 
@@ -247,7 +248,7 @@ class MockLLM(ServerFactory):
         self.pauses = 0
         self._numbers = 0
 
-    def buildProtocol(self, addr: Any) -> MockConnection:
+    def buildProtocol(self, addr: Any) -> MockConnection:  # type: ignore[override]
         """Give the protocol for a new connection."""
         self.connections_total += 1
         connection = MockConnection(self.connections_total)
@@ -330,10 +331,11 @@ def main(argv: list[str]) -> int:
     def refused(reason: Failure) -> None:
         failed.append(reason)
         print(f"cannot listen: {reason.getErrorMessage()}", file=sys.stderr)
-        reactor.callWhenRunning(reactor.stop)  # type: ignore[attr-defined]
+        reactor.callWhenRunning(reactor.stop)
 
-    endpoints.serverFromString(reactor, endpoint).listen(mock).addCallbacks(listening, refused)
-    reactor.run()  # type: ignore[attr-defined]
+    serve: Any = endpoints.serverFromString
+    serve(reactor, endpoint).listen(mock).addCallbacks(listening, refused)
+    reactor.run()
     return 1 if failed else 0
 
 

@@ -7,7 +7,7 @@ import hashlib
 from typing import Any
 
 from attrs import define, field
-from multipart import MultipartSegment, PushMultipartParser
+from multipart import MultipartSegment, PushMultipartParser  # type: ignore[import-untyped]
 
 from bench.mocks.faults import Faults
 from bench.mocks.reply import Event, Reply, dump, error_reply, json_reply, stream_reply

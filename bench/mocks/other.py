@@ -43,10 +43,11 @@ def embeddings(body: dict[str, Any], raw: bytes, faults: Faults) -> Reply:
     return json_reply(value)
 
 
-_CATEGORIES = (
+_CATEGORY_TEXT = (
     "harassment harassment/threatening hate hate/threatening illicit illicit/violent self-harm "
     "self-harm/instructions self-harm/intent sexual sexual/minors violence violence/graphic"
-).split()
+)
+_CATEGORIES = _CATEGORY_TEXT.split()
 
 
 def moderations(body: dict[str, Any], raw: bytes, faults: Faults) -> Reply:

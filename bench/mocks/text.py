@@ -7,10 +7,11 @@ from typing import Any
 
 from bench.mocks.faults import Faults
 
-_WORDS = (
+_TEXT = (
     "The quick brown fox jumps over a lazy dog while seven wizards brew strong coffee near "
     "quiet harbours and nobody counts the waves"
-).split()
+)
+_WORDS = _TEXT.split()
 
 #: A fixed time, so that two runs give equal bytes.
 CREATED = 1_760_000_000

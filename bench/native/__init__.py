@@ -1,0 +1,1 @@
+"""Small C programs for measurements, compiled when a benchmark needs them."""
