@@ -21,8 +21,10 @@ class AcceptedTests(SynchronousTestCase):
 
     def test_values_stay_byte_exact(self) -> None:
         """Numbers, escapes and spaces inside values are sent as they came."""
-        raw = b'{ "temperature" : 1E2, "x":1e400,\n"model":"a", "u":"\\u00e9\\ud83d\\ude00", "o": { "b" : 01e0 } }'
-        raw = raw.replace(b"01e0", b"1.50")
+        raw = (
+            b'{ "temperature" : 1E2, "x":1e400,\n"model":"a", '
+            b'"u":"\\u00e9\\ud83d\\ude00", "o": { "b" : 1.50 } }'
+        )
         out = parse(raw).encode("up", False)
         for part in (b"1E2", b"1e400", b'"\\u00e9\\ud83d\\ude00"', b'{ "b" : 1.50 }', b'"model":"up"'):
             self.assertIn(part, out)
@@ -104,7 +106,7 @@ class RefusedTests(SynchronousTestCase):
 
     def test_letter_case(self) -> None:
         """A field that another parser might take for one that was checked is refused."""
-        for key in ("Model", "MODEL", "ſtream", "STREAM", "Stream_Options"):
+        for key in ("Model", "MODEL", "\u017ftream", "STREAM", "Stream_Options"):
             raw = json.dumps({"model": "a", key: "canary"}).encode()
             self.refused(
                 raw, {"m": "model"}.get(key[0].lower()) or ("stream_options" if "_" in key else "stream")
