@@ -1,0 +1,70 @@
+#!/bin/sh
+# drill.sh ROOT.tar PACKAGE.deb FOLDER: install the package in a minimal Debian below FOLDER and use the
+# service the way systemd would start it. Runs in mount, process and network namespaces of its own, so
+# nothing it starts or mounts outlives it, port 8080 is always free, and no network can be reached.
+set -eu
+archive=$1 deb=$2 root=$3/root
+step() { echo "--- $*"; }
+inside() { chroot "$root" "$@"; }
+as_service() {
+    inside setpriv --reuid=_voidllm --regid=_voidllm --init-groups env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin \
+        HOME=/var/lib/voidllm sh -c 'umask 0077; cd /var/lib/voidllm; exec "$@"' service "$@"
+}
+
+step "a minimal Debian"
+mkdir "$root"
+tar -xf "$archive" -C "$root" --numeric-owner --exclude='./dev/*'
+mount -t proc proc "$root/proc"
+mount --rbind /dev "$root/dev"
+python3 - <<'EOF'
+import fcntl, socket, struct
+with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as control:
+    SIOCSIFFLAGS, IFF_UP = 0x8914, 1
+    fcntl.ioctl(control, SIOCSIFFLAGS, struct.pack("16sH14x", b"lo", IFF_UP))
+EOF
+
+step "install"
+cp "$deb" "$root/tmp/voidllm.deb"
+inside env DEBIAN_FRONTEND=noninteractive apt-get -q -y install /tmp/voidllm.deb
+inside id _voidllm
+inside stat -c '%n %a %U %G' /etc/voidllm/voidllm.yaml /usr/lib/voidllm/bin/twistd
+inside voidllm version
+inside /usr/lib/voidllm/bin/twistd --help | grep '^ *voidllm '
+
+step "start as the unit says"
+command=$(sed -n 's/^ExecStart=//p' "$root/lib/systemd/system/voidllm.service")
+# StateDirectory= of the unit.
+inside install -d -m 0700 -o _voidllm -g _voidllm /var/lib/voidllm
+as_service voidllm check-config
+# shellcheck disable=SC2086
+as_service $command >"$3/service.log" 2>&1 &
+service=$!
+curl -sS --retry 300 --retry-delay 0 --retry-max-time 60 --retry-connrefused --retry-all-errors -f \
+    -o /dev/null http://127.0.0.1:8080/readyz 2>/dev/null || { cat "$3/service.log"; exit 1; }
+
+step "ask demo"
+credentials=$root/var/lib/voidllm/first-credentials.json
+stat -c '%n %a' "$credentials"
+[ "$(stat -c %a "$credentials")" = 600 ]
+key=$(python3 -c 'import json, sys; print(json.load(open(sys.argv[1]))["api_key"])' "$credentials")
+curl -sS -f http://127.0.0.1:8080/v1/chat/completions -H "Authorization: Bearer $key" \
+    -H 'Content-Type: application/json' -d '{"model":"demo","messages":[{"role":"user","content":"hello"}]}' \
+    >"$3/answer.json"
+curl -sS -f -N http://127.0.0.1:8080/v1/chat/completions -H "Authorization: Bearer $key" \
+    -H 'Content-Type: application/json' \
+    -d '{"model":"demo","stream":true,"messages":[{"role":"user","content":"hello"}]}' >"$3/answer.sse"
+tail -n 2 "$3/answer.sse" | grep -F 'data: [DONE]'
+
+step "stop"
+# The shell's child is chroot, which became the service by exec.
+kill -TERM "$service"
+wait "$service"
+as_service voidllm usage --json >"$3/usage.json"
+
+step "upgrade keeps the configuration, purge forgets"
+echo '# edited' >>"$root/etc/voidllm/voidllm.yaml"
+inside env DEBIAN_FRONTEND=noninteractive dpkg -i /tmp/voidllm.deb
+grep '^# edited' "$root/etc/voidllm/voidllm.yaml"
+inside dpkg --purge voidllm
+[ ! -e "$root/var/lib/voidllm" ] && [ ! -e "$root/etc/voidllm" ] && [ ! -e "$root/usr/lib/voidllm" ]
+step "done"
