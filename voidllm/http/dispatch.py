@@ -1,0 +1,52 @@
+"""Which connections stay on the fast front, and how the others leave it."""
+
+from __future__ import annotations
+
+import traceback
+from typing import Any
+
+from twisted.logger import Logger
+from zope.interface import implementer
+
+from voidllm.core.interfaces import IMessageHandler
+from voidllm.http.message import Request
+from voidllm.http.replies import JSON, error_body
+
+_log = Logger()
+
+
+def is_fast(method: bytes, path: bytes) -> bool:
+    """Say whether the fast front serves ``path`` itself: ``/v1`` and the MCP gateway."""
+    if path.startswith(b"/v1/"):
+        return True
+    # Not everything that begins like it: /api/v1/mcp-servers is the admin API's.
+    return path == b"/v1" or path == b"/api/v1/mcp" or path.startswith(b"/api/v1/mcp/")
+
+
+def hand_over(transport: Any, site: Any) -> Any:
+    """Give a connection to ``site`` at a message boundary.
+
+    :returns: the protocol that wants its bytes now, from the boundary on, or ``None`` if
+        the site refused.
+    """
+    channel = site.buildProtocol(transport.getPeer())
+    if channel is not None:
+        channel.makeConnection(transport)
+    return channel
+
+
+@implementer(IMessageHandler)
+class NotFound:
+    """Answers what nobody serves, when there is no Site behind the front."""
+
+    def handle(self, request: Request, responder: Any) -> None:
+        """Reply 404."""
+        body = error_body(404, "not_found", "there is nothing at this path", None, request.request_id)
+        responder.reply(404, [JSON], body)
+
+
+def log_crash(error: BaseException) -> None:
+    """Log where a handler failed: type and code lines, never the text, which may hold content."""
+    frames = traceback.extract_tb(error.__traceback__)
+    where = " < ".join(f"{frame.filename}:{frame.lineno} {frame.name}" for frame in reversed(frames[-12:]))
+    _log.error("request handler failed: {kind} at {where}", kind=type(error).__qualname__, where=where)
