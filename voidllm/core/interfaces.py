@@ -142,4 +142,110 @@ class IResponder(Interface):
 
 
 class IStore(Interface):
-    """Durable state; both implementations pass one suite. See :mod:`voidllm.store`."""
+    """Durable state; both implementations pass one suite. See :mod:`voidllm.store`.
+
+    Values are those of :mod:`voidllm.store.records`. Every method but ``subscribe`` returns a
+    Deferred, which may fail with a :class:`~voidllm.core.errors.StoreError`: unavailable, busy
+    and timed out may be tried again, a conflict or a rejection may not. Cancelling one stops
+    the waiting, not the work. ``kind`` is ``org``, ``team`` or ``key`` unless said otherwise.
+    """
+
+    def start():
+        """Open the database and bring its tables up to date.
+
+        :raises StoreUnavailable: if it cannot be reached; then this may be called again.
+        :raises StateError: if it is in use, or made by another program version.
+        """
+
+    def stop():
+        """Finish what is running, within a deadline, and close everything."""
+
+    def ping():
+        """Fire with ``None`` once the database has answered."""
+
+    def is_empty():
+        """Say whether nobody has ever been created here."""
+
+    def meta_get(name):
+        """Read a small value by name, or ``None``."""
+
+    def meta_set(name, value):
+        """Keep a small value under a name."""
+
+    def bootstrap(seed, now_ms):
+        """Create all of a ``Bootstrap``; ``False`` (and nothing done) if not empty."""
+
+    def load(now_ms):
+        """Read a ``StoredAccess``, everything that a snapshot is built from, in one transaction."""
+
+    def change_version():
+        """Read the number that every change to what ``load`` reads makes greater."""
+
+    def subscribe(listener):
+        """Call ``listener()`` after every change; returns a function that unsubscribes.
+
+        On PostgreSQL also after changes of other processes, and whenever some may have been
+        missed because the connection was lost.
+        """
+
+    def create_key(new, now_ms):
+        """Insert a ``NewKey``; fires with the ``ApiKey``."""
+
+    def get_key(key_id):
+        """Read an ``ApiKey``, revoked or not, or ``None``."""
+
+    def list_keys(org_id=None, include_revoked=False, after=None, limit=100):
+        """Read up to ``limit`` (at most 500) keys with an id greater than ``after``, in order."""
+
+    def revoke_key(key_id, now_ms):
+        """Revoke a key; ``False`` if there is none that was not revoked before."""
+
+    def rotate_key(old_id, new, grace_until_ms, now_ms):
+        """Put a ``NewSecret`` in a live key's place and end the old one at ``grace_until_ms``.
+
+        Fires with the new ``ApiKey``, which has all else from the old one, or with ``None`` if
+        that is not live.
+        """
+
+    def create_org(org):
+        """Insert an ``Org``."""
+
+    def create_team(team):
+        """Insert a ``Team``."""
+
+    def create_user(user, org_id=None, role="member"):
+        """Insert a ``User`` and, with ``org_id``, the membership there."""
+
+    def create_service_account(account):
+        """Insert a ``ServiceAccount``."""
+
+    def set_limits(kind, scope_id, limits):
+        """Set the ``Limits`` of a scope; kind ``system`` ignores the id. ``False`` if there is none."""
+
+    def set_aliases(kind, scope_id, aliases):
+        """Make a mapping (alias to model name) all aliases of an org or team."""
+
+    def set_access(kind, scope_id, models):
+        """Restrict a scope to some models, to none (empty), or not at all (``None``)."""
+
+    def commit_usage(segment, end_offset, events):
+        """Insert ``UsageEvent`` rows and their sums and note the progress, in one transaction.
+
+        Repeating a call, with any part of the same events, changes nothing.
+
+        :param segment: name of the journal file that the events came from.
+        :param end_offset: bytes of it that are committed with this call.
+        :returns: how many rows were new.
+        """
+
+    def journal_progress():
+        """Read a dict of segment names and the offsets up to which they are committed."""
+
+    def forget_segments(names):
+        """Drop the progress of segments that are gone."""
+
+    def usage_report(query):
+        """Answer a ``UsageQuery`` with a list of ``UsageRow``."""
+
+    def usage_since(day_start_ms, month_start_ms):
+        """Read a list of ``ScopeUsage``, what keys, teams and orgs used since two UTC midnights."""

@@ -1,0 +1,208 @@
+"""What both stores are: operations run in transactions, and listeners told of changes."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any, Callable, Iterable, Mapping, Sequence, TypeVar
+
+from twisted.internet.defer import Deferred
+from twisted.logger import Logger
+
+from voidllm.core.principal import Limits
+from voidllm.core.usage import UsageEvent
+from voidllm.core.world import World
+from voidllm.store import access_load, keys, state, tenants, usage_commit, usage_report
+from voidllm.store.dialect import Dialect
+from voidllm.store.records import (
+    ApiKey,
+    Bootstrap,
+    NewKey,
+    NewSecret,
+    Org,
+    ScopeUsage,
+    ServiceAccount,
+    StoredAccess,
+    Team,
+    UsageQuery,
+    UsageRow,
+    User,
+)
+from voidllm.store.statements import Op, T
+
+Make = Callable[[], Op[T]]
+Listener = Callable[[], None]
+_R = TypeVar("_R")
+_log = Logger(namespace="voidllm.store")
+
+
+class SQLStore:
+    """The methods of :class:`~voidllm.core.interfaces.IStore` on top of :meth:`_run`."""
+
+    def __init__(self, world: World, dialect: Dialect) -> None:
+        self._world = world
+        self._dialect = dialect
+        self._listeners: list[Listener] = []
+        self._announced = 0
+
+    async def _run(self, make: Make[T], *, write: bool, repeatable: bool) -> T:
+        """Run an operation in one transaction.
+
+        :param repeatable: running it twice is as good as once, so it may be tried again
+            when it is unknown whether it was committed.
+        """
+        raise NotImplementedError
+
+    # Keys, tenants and what a snapshot is built from
+
+    def is_empty(self) -> Deferred[bool]:
+        return self._read(state.is_empty)
+
+    def meta_get(self, name: str) -> Deferred[str | None]:
+        return self._read(partial(state.meta_get, name))
+
+    def meta_set(self, name: str, value: str) -> Deferred[None]:
+        return self._write(partial(state.meta_set, name, value), repeatable=True)
+
+    def bootstrap(self, seed: Bootstrap, now_ms: int) -> Deferred[bool]:
+        return self._change(partial(state.bootstrap, seed, now_ms))
+
+    def load(self, now_ms: int) -> Deferred[StoredAccess]:
+        return self._read(partial(access_load.load, now_ms))
+
+    def change_version(self) -> Deferred[int]:
+        return self._read(state.change_version)
+
+    def create_key(self, new: NewKey, now_ms: int) -> Deferred[ApiKey]:
+        return self._change(partial(keys.create_key, new, now_ms))
+
+    def get_key(self, key_id: str) -> Deferred[ApiKey | None]:
+        return self._read(partial(keys.get_key, key_id))
+
+    def list_keys(
+        self,
+        org_id: str | None = None,
+        include_revoked: bool = False,
+        after: str | None = None,
+        limit: int = 100,
+    ) -> Deferred[list[ApiKey]]:
+        return self._read(partial(keys.list_keys, org_id, include_revoked, after, limit))
+
+    def revoke_key(self, key_id: str, now_ms: int) -> Deferred[bool]:
+        return self._change(partial(keys.revoke_key, key_id, now_ms))
+
+    def rotate_key(
+        self, old_id: str, new: NewSecret, grace_until_ms: int, now_ms: int
+    ) -> Deferred[ApiKey | None]:
+        return self._change(partial(keys.rotate_key, old_id, new, grace_until_ms, now_ms))
+
+    def create_org(self, org: Org) -> Deferred[Org]:
+        return self._change(partial(tenants.create_org, org))
+
+    def create_team(self, team: Team) -> Deferred[Team]:
+        return self._change(partial(tenants.create_team, team))
+
+    def create_user(self, user: User, org_id: str | None = None, role: str = "member") -> Deferred[User]:
+        return self._change(partial(tenants.create_user, user, org_id, role))
+
+    def create_service_account(self, account: ServiceAccount) -> Deferred[ServiceAccount]:
+        return self._change(partial(tenants.create_service_account, account))
+
+    def set_limits(self, kind: str, scope_id: str, limits: Limits) -> Deferred[bool]:
+        return self._change(partial(tenants.set_limits, kind, scope_id, limits))
+
+    def set_aliases(self, kind: str, scope_id: str, aliases: Mapping[str, str]) -> Deferred[bool]:
+        return self._change(partial(tenants.set_aliases, kind, scope_id, dict(aliases)))
+
+    def set_access(self, kind: str, scope_id: str, models: Iterable[str] | None) -> Deferred[bool]:
+        wanted = None if models is None else frozenset(models)
+        return self._change(partial(tenants.set_access, kind, scope_id, wanted))
+
+    # Usage
+
+    def commit_usage(self, segment: str, end_offset: int, events: Sequence[UsageEvent]) -> Deferred[int]:
+        make = partial(usage_commit.commit_usage, self._dialect, segment, end_offset, events)
+        return self._write(make, repeatable=True)
+
+    def journal_progress(self) -> Deferred[dict[str, int]]:
+        return self._read(usage_commit.journal_progress)
+
+    def forget_segments(self, names: Iterable[str]) -> Deferred[None]:
+        return self._write(partial(usage_commit.forget_segments, tuple(names)), repeatable=True)
+
+    def usage_report(self, query: UsageQuery) -> Deferred[list[UsageRow]]:
+        return self._read(partial(usage_report.usage_report, query))
+
+    def usage_since(self, day_start_ms: int, month_start_ms: int) -> Deferred[list[ScopeUsage]]:
+        return self._read(partial(usage_report.usage_since, day_start_ms, month_start_ms))
+
+    def ping(self) -> Deferred[None]:
+        return self._read(state.ping)
+
+    # Listeners
+
+    def subscribe(self, listener: Listener) -> Callable[[], None]:
+        self._listeners.append(listener)
+
+        def unsubscribe() -> None:
+            if listener in self._listeners:
+                self._listeners.remove(listener)
+
+        return unsubscribe
+
+    def _announce(self, version: int) -> None:
+        """Tell the listeners of ``version``, unless they know of it or of a later one."""
+        if version > self._announced:
+            self._announced = version
+            self._tell()
+
+    def _tell(self) -> None:
+        for listener in tuple(self._listeners):
+            try:
+                listener()
+            except Exception:
+                _log.failure("a listener for changes of the store failed")
+
+    # How operations are run
+
+    def _read(self, make: Make[T]) -> Deferred[T]:
+        return _detached(self._run(make, write=False, repeatable=True))
+
+    def _write(self, make: Make[T], *, repeatable: bool = False) -> Deferred[T]:
+        return _detached(self._run(make, write=True, repeatable=repeatable))
+
+    def _change(self, make: Make[T]) -> Deferred[T]:
+        return _detached(self._run_change(make))
+
+    async def _run_change(self, make: Make[T]) -> T:
+        result, version = await self._run(
+            partial(_counted, self._dialect, make), write=True, repeatable=False
+        )
+        if version is not None:
+            self._announce(version)
+        return result
+
+
+def _counted(dialect: Dialect, make: Make[T]) -> Op[tuple[T, int | None]]:
+    """Run an operation and count it as a change, unless it returns ``None`` or ``False``."""
+    result = yield from make()
+    if result is None or result is False:
+        return result, None
+    version = yield from state.bump()
+    announcement = dialect.announce(version)
+    if announcement is not None:
+        yield announcement
+    return result, version
+
+
+def _detached(work: Any) -> Deferred[Any]:
+    """Start the coroutine ``work`` and give a Deferred whose cancelling does not reach it.
+
+    Work on a database cannot be taken back half-way, and cancelling a txpostgres query blocks
+    the whole process until the server answers.
+    """
+    inner: Deferred[Any] = Deferred.fromCoroutine(work)
+    outer: Deferred[Any] = Deferred()
+
+    # A cancelled Deferred swallows the one result that comes later.
+    inner.addCallbacks(outer.callback, outer.errback)
+    return outer

@@ -1,0 +1,186 @@
+"""API keys: only their HMAC is here, never the key."""
+
+from __future__ import annotations
+
+from attrs import evolve
+
+from voidllm.core.errors import StoreConflict
+from voidllm.store import access_rows, limits_rows
+from voidllm.store.records import ApiKey, NewKey, NewSecret
+from voidllm.store.statements import PAGE, Op, Row, q
+
+_SELECT = (
+    "SELECT k.id, k.hash, k.hint, k.key_type, k.name, k.org_id, k.team_id, k.user_id, k.service_account_id,"
+    " k.scopes, k.created_at_ms, k.expires_at_ms, k.revoked_at_ms,"
+    f" u.is_system_admin, m.role, a.scope_id, {limits_rows.COLUMNS}"
+    " FROM api_keys k"
+    " JOIN organizations o ON o.id = k.org_id"
+    " LEFT JOIN teams t ON t.id = k.team_id"
+    " LEFT JOIN users u ON u.id = k.user_id"
+    " LEFT JOIN service_accounts s ON s.id = k.service_account_id"
+    " LEFT JOIN org_memberships m ON m.org_id = k.org_id AND m.user_id = k.user_id"
+    " LEFT JOIN scope_limits l ON l.scope_kind = 'key' AND l.scope_id = k.id"
+    " LEFT JOIN access_lists a ON a.scope_kind = 'key' AND a.scope_id = k.id"  # noqa: S608
+)
+
+# An owner that is gone takes its keys along, whatever else is known of them.
+_LIVE = (
+    " k.revoked_at_ms IS NULL AND (k.expires_at_ms IS NULL OR k.expires_at_ms > ?)"
+    " AND o.deleted_at_ms IS NULL AND t.deleted_at_ms IS NULL"
+    " AND u.deleted_at_ms IS NULL AND s.deleted_at_ms IS NULL"
+)
+
+_INSERT = (
+    "INSERT INTO api_keys (id, hash, hint, key_type, name, org_id, team_id, user_id, service_account_id,"
+    " scopes, created_at_ms, expires_at_ms) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+)
+
+
+def create_key(new: NewKey, now_ms: int) -> Op[ApiKey]:
+    """Insert a key with its limits and access list."""
+    yield q(
+        _INSERT,
+        new.id,
+        new.hash,
+        new.hint,
+        new.key_type,
+        new.name,
+        new.org_id,
+        new.team_id,
+        new.user_id,
+        new.service_account_id,
+        " ".join(sorted(new.scopes)),
+        now_ms,
+        new.expires_at_ms,
+    )
+    yield from limits_rows.put("key", new.id, new.limits)
+    yield from access_rows.put_access("key", new.id, new.models)
+    rows = yield q(_SELECT + " WHERE k.id = ? AND" + _LIVE, new.id, now_ms)
+    if not rows:
+        raise StoreConflict("the key has expired already, or its owner is gone")
+    return _key(rows[0], new.models)
+
+
+def get_key(key_id: str) -> Op[ApiKey | None]:
+    """Read one key, revoked and expired ones too."""
+    rows = yield q(_SELECT + " WHERE k.id = ?", key_id)
+    if not rows:
+        return None
+    models = yield from access_rows.get_access("key", key_id)
+    return _key(rows[0], models)
+
+
+def list_keys(org_id: str | None, include_revoked: bool, after: str | None, limit: int) -> Op[list[ApiKey]]:
+    """Read keys in the order of their ids, at most :data:`PAGE` of them."""
+    sql, params = _SELECT + " WHERE k.id > ?", [after or ""]
+    if org_id is not None:
+        sql, params = sql + " AND k.org_id = ?", [*params, org_id]
+    if not include_revoked:
+        sql += " AND k.revoked_at_ms IS NULL"
+    rows = yield q(sql + " ORDER BY k.id LIMIT ?", *params, max(1, min(limit, PAGE)))
+    found = []
+    for row in rows:
+        models = (yield from access_rows.get_access("key", row[0])) if row[15] is not None else None
+        found.append(_key(row, models))
+    return found
+
+
+def revoke_key(key_id: str, now_ms: int) -> Op[bool]:
+    """Revoke a key for good; ``False`` if there is none that was not revoked before."""
+    rows = yield q(
+        "UPDATE api_keys SET revoked_at_ms = ? WHERE id = ? AND revoked_at_ms IS NULL RETURNING id",
+        now_ms,
+        key_id,
+    )
+    return bool(rows)
+
+
+def rotate_key(old_id: str, new: NewSecret, grace_until_ms: int, now_ms: int) -> Op[ApiKey | None]:
+    """Put a new key in the place of a live one, which stays valid until ``grace_until_ms``.
+
+    Owner, name, scopes, limits and access list are taken over here, in the transaction, so
+    that no race and no forgotten argument can make the new key mightier than the old one.
+    """
+    rows = yield q(
+        "UPDATE api_keys SET expires_at_ms ="
+        " CASE WHEN expires_at_ms IS NULL OR expires_at_ms > ? THEN ? ELSE expires_at_ms END"
+        " WHERE id = ? AND revoked_at_ms IS NULL AND (expires_at_ms IS NULL OR expires_at_ms > ?)"
+        " RETURNING id",
+        grace_until_ms,
+        grace_until_ms,
+        old_id,
+        now_ms,
+    )
+    old = (yield from get_key(old_id)) if rows else None
+    if old is None:
+        return None
+    return (
+        yield from create_key(
+            NewKey(
+                id=new.id,
+                hash=new.hash,
+                hint=new.hint,
+                expires_at_ms=new.expires_at_ms,
+                key_type=old.key_type,
+                name=old.name,
+                org_id=old.org_id,
+                team_id=old.team_id,
+                user_id=old.user_id,
+                service_account_id=old.service_account_id,
+                scopes=old.scopes,
+                limits=old.limits,
+                models=old.models,
+            ),
+            now_ms,
+        )
+    )
+
+
+def live_keys(now_ms: int) -> Op[list[ApiKey]]:
+    """Read every key that may be used at ``now_ms``, without the access lists."""
+    found: list[ApiKey] = []
+    after = ""
+    while True:
+        rows = yield q(
+            _SELECT + " WHERE k.id > ? AND" + _LIVE + " ORDER BY k.id LIMIT ?", after, now_ms, PAGE
+        )
+        found += [_key(row, None) for row in rows]
+        if len(rows) < PAGE:
+            return found
+        after = rows[-1][0]
+
+
+def with_models(keys: list[ApiKey], access: dict[tuple[str, str], frozenset[str]]) -> tuple[ApiKey, ...]:
+    """Give ``keys`` with what ``access`` holds for them."""
+    return tuple(
+        evolve(key, models=access[scope]) if (scope := ("key", key.id)) in access else key for key in keys
+    )
+
+
+def _key(row: Row, models: frozenset[str] | None) -> ApiKey:
+    return ApiKey(
+        id=row[0],
+        hash=row[1],
+        hint=row[2],
+        key_type=row[3],
+        name=row[4],
+        org_id=row[5],
+        team_id=row[6],
+        user_id=row[7],
+        service_account_id=row[8],
+        scopes=frozenset(row[9].split()),
+        created_at_ms=row[10],
+        expires_at_ms=row[11],
+        revoked_at_ms=row[12],
+        role=_role(row[3], row[6], bool(row[13]), row[14]),
+        limits=limits_rows.from_row(row[16:21]),
+        models=models,
+    )
+
+
+def _role(key_type: str, team_id: str | None, system_admin: bool, membership: str | None) -> str:
+    if key_type == "team_key":
+        return "team_admin"
+    if key_type == "sa_key":
+        return "team_admin" if team_id is not None else "org_admin"
+    return "system_admin" if system_admin else membership or "member"

@@ -1,0 +1,229 @@
+"""Rows as they go into a store and come out of it: frozen values, no behaviour.
+
+Times are Unix milliseconds (UTC), money is integer nano-USD, ids are UUIDv7 texts.
+"""
+
+from __future__ import annotations
+
+from typing import Mapping
+
+from attrs import field, frozen
+
+from voidllm.core.principal import Limits
+
+NO_LIMITS = Limits()
+
+#: Scopes that a key gets when nothing else is said.
+DEFAULT_SCOPES = frozenset({"inference"})
+
+
+@frozen
+class Org:
+    """An organisation, the outermost tenant.
+
+    :ivar slug: unique among organisations, deleted ones included.
+    """
+
+    id: str
+    name: str
+    slug: str
+    created_at_ms: int
+    limits: Limits = NO_LIMITS
+
+
+@frozen
+class Team:
+    """A team of one organisation; ``slug`` is unique within it."""
+
+    id: str
+    org_id: str
+    name: str
+    slug: str
+    created_at_ms: int
+    limits: Limits = NO_LIMITS
+
+
+@frozen
+class User:
+    """A person who may log in.
+
+    :ivar password_hash: whatever :mod:`voidllm.auth` made, or ``None`` for no password.
+    """
+
+    id: str
+    email: str
+    name: str
+    created_at_ms: int
+    password_hash: str | None = field(default=None, repr=False)
+    is_system_admin: bool = False
+
+
+@frozen
+class ServiceAccount:
+    """A program that acts on its own; of one team, or of a whole organisation."""
+
+    id: str
+    org_id: str
+    name: str
+    created_at_ms: int
+    team_id: str | None = None
+
+
+@frozen
+class NewKey:
+    """A key to be created.
+
+    :ivar hash: lower-case hex of the HMAC-SHA256 of the key; the key itself is never stored.
+    :ivar hint: its first six and last four characters.
+    :ivar models: canonical names that it may use, empty for none, ``None`` for no restriction.
+    """
+
+    id: str
+    hash: str = field(repr=False)
+    hint: str
+    key_type: str
+    name: str
+    org_id: str
+    team_id: str | None = None
+    user_id: str | None = None
+    service_account_id: str | None = None
+    scopes: frozenset[str] = DEFAULT_SCOPES
+    limits: Limits = NO_LIMITS
+    models: frozenset[str] | None = None
+    expires_at_ms: int | None = None
+
+
+@frozen
+class NewSecret:
+    """What a rotated key gets anew; all the rest it takes over from its predecessor.
+
+    :ivar hash: lower-case hex of the HMAC-SHA256 of the key.
+    """
+
+    id: str
+    hash: str = field(repr=False)
+    hint: str
+    expires_at_ms: int | None = None
+
+
+@frozen
+class ApiKey(NewKey):
+    """A stored key.
+
+    :ivar role: ``member``, ``team_admin``, ``org_admin`` or ``system_admin``; derived from
+        the owner when the row is read, never stored with the key.
+    """
+
+    role: str = "member"
+    created_at_ms: int = 0
+    revoked_at_ms: int | None = None
+
+
+@frozen
+class Bootstrap:
+    """What the very first start creates, all of it or nothing.
+
+    :ivar meta: values for :meth:`meta_get`, such as the check value of the encryption key.
+    """
+
+    org: Org
+    admin: User
+    key: NewKey
+    admin_role: str = "org_admin"
+    meta: tuple[tuple[str, str], ...] = field(default=(), repr=False)
+
+
+@frozen
+class StoredAccess:
+    """Everything of a store that a snapshot is built from, read in one transaction.
+
+    :ivar version: the change version that these rows belong to.
+    :ivar keys: live ones only: not revoked, not expired, of an owner that still exists.
+    :ivar org_aliases: ``(org_id, alias) -> model name``.
+    :ivar team_aliases: ``(team_id, alias) -> model name``.
+    :ivar access: ``(kind, id) -> canonical model names`` for ``org``, ``team`` and ``key``;
+        an absent entry restricts nothing, an empty set allows nothing.
+    """
+
+    version: int
+    orgs: tuple[Org, ...] = ()
+    teams: tuple[Team, ...] = ()
+    keys: tuple[ApiKey, ...] = field(default=(), repr=False)
+    org_aliases: Mapping[tuple[str, str], str] = field(factory=dict)
+    team_aliases: Mapping[tuple[str, str], str] = field(factory=dict)
+    access: Mapping[tuple[str, str], frozenset[str]] = field(factory=dict)
+    system_limits: Limits = NO_LIMITS
+
+
+@frozen
+class UsageQuery:
+    """What a usage report should say.
+
+    :ivar since_ms: first moment; reports have a resolution of one hour, and an hour that
+        overlaps the interval counts whole.
+    :ivar until_ms: first moment that no longer counts.
+    :ivar group_by: names out of :data:`voidllm.store.usage_report.DIMENSIONS`.
+    :ivar where: (name out of the same list, value) pairs that rows must equal.
+    :ivar limit: how many rows at most; the most used come first.
+    """
+
+    since_ms: int
+    until_ms: int
+    group_by: tuple[str, ...] = ()
+    where: tuple[tuple[str, str | int], ...] = ()
+    limit: int = 1000
+
+
+@frozen
+class UsageRow:
+    """One line of a usage report.
+
+    :ivar group: the values of ``group_by``, in its order: ``status`` and ``day`` (YYYYMMDD)
+        and ``hour`` (Unix milliseconds of its start) are integers, the rest are texts and
+        ``""`` where a request had none.
+    :ivar cost_nano: sum over the requests that have a price.
+    :ivar unpriced_requests: how many have none.
+    :ivar ttft_count: how many requests ``ttft_sum_ms`` is the sum of.
+    """
+
+    group: tuple[str | int, ...]
+    total_requests: int
+    input_tokens: int
+    cache_read_tokens: int
+    cache_write_tokens: int
+    output_tokens: int
+    reasoning_tokens: int
+    audio_input_tokens: int
+    audio_output_tokens: int
+    cost_nano: int
+    unpriced_requests: int
+    duration_sum_ms: int
+    ttft_sum_ms: int
+    ttft_count: int
+
+    @property
+    def prompt_tokens(self) -> int:
+        """All tokens read."""
+        return self.input_tokens + self.cache_read_tokens + self.cache_write_tokens + self.audio_input_tokens
+
+    @property
+    def completion_tokens(self) -> int:
+        """All tokens written."""
+        return self.output_tokens + self.reasoning_tokens + self.audio_output_tokens
+
+
+@frozen
+class ScopeUsage:
+    """What one scope has used in the current day and month, for its limits.
+
+    Only admitted requests count: a client error that reached no deployment was refused.
+
+    :ivar kind: ``key``, ``team`` or ``org``.
+    """
+
+    kind: str
+    id: str
+    day_requests: int
+    day_tokens: int
+    month_requests: int
+    month_tokens: int
