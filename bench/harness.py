@@ -69,8 +69,13 @@ def spawn(command: list[str], core: int, log: Path, **options: Any) -> subproces
     """Start a process on one core, with as many descriptors as the hard limit allows."""
     with log.open("ab") as out:
         # One thread starts children here, so what makes preexec_fn unsafe is absent.
-        return subprocess.Popen(  # noqa: PLW1509
-            command, stdin=subprocess.DEVNULL, stdout=out, stderr=out, preexec_fn=pin(core), **options
+        return subprocess.Popen(
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=out,
+            stderr=out,
+            preexec_fn=pin(core),  # noqa: PLW1509
+            **options,
         )
 
 

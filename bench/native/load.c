@@ -499,7 +499,7 @@ int main(int argc, char **argv) {
         for (; opened < connections; opened++) start_connect(&conns[opened]);
     for (;;) {
         uint64_t now = now_ns();
-        if (!t0 && (mode == SSE || connected >= connections || now > give_up)) {
+        if (!t0 && (mode == SSE || connected >= connections || now > give_up || errors[E_CONNECT] > 1000)) {
             t0 = now;
             w0 = t0 + (uint64_t)((ramp + warmup) * 1e9);
             w1 = w0 + (uint64_t)(seconds * 1e9);
