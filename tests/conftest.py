@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from typing import Iterator
+from typing import Generator, Iterator
 
 import pytest
 from hypothesis import settings
@@ -13,10 +13,26 @@ from twisted.trial.unittest import SynchronousTestCase
 settings.register_profile("voidllm", deadline=None, derandomize=True, database=None)
 settings.load_profile("voidllm")
 
+SECOND_STAGE = pytest.StashKey[bool]()
+
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Run the slow second stage after everything else."""
     items.sort(key=lambda item: item.get_closest_marker("slow") is not None)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(
+    item: pytest.Item, nextitem: pytest.Item | None
+) -> Generator[None, object, object]:
+    """Say where the second stage begins: its tests take minutes, not milliseconds."""
+    if item.get_closest_marker("slow") and not item.config.stash.get(SECOND_STAGE, False):
+        item.config.stash[SECOND_STAGE] = True
+        reporter = item.config.pluginmanager.get_plugin("terminalreporter")
+        if reporter is not None:
+            reporter.ensure_newline()
+            reporter.write_line("second stage: fault drills and the .deb")
+    return (yield)
 
 
 @pytest.fixture(autouse=True, scope="session")

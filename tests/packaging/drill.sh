@@ -31,6 +31,9 @@ inside stat -c '%n %a %U %G' /etc/voidllm/voidllm.yaml /usr/lib/voidllm/bin/twis
 inside voidllm version
 inside /usr/lib/voidllm/bin/twistd --help | grep '^ *voidllm '
 
+step "the unit is as closed as it can be"
+inside systemd-analyze security --offline=true --threshold=15 /lib/systemd/system/voidllm.service | tail -n 1
+
 step "start as the unit says"
 command=$(sed -n 's/^ExecStart=//p' "$root/lib/systemd/system/voidllm.service")
 # StateDirectory= of the unit.
