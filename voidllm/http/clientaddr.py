@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import ipaddress
-from typing import Iterable, Union
+from typing import Iterable, TypeAlias
 
-Network = Union[ipaddress.IPv4Network, ipaddress.IPv6Network]
-_Address = Union[ipaddress.IPv4Address, ipaddress.IPv6Address]
+Network: TypeAlias = ipaddress.IPv4Network | ipaddress.IPv6Network
+_Address: TypeAlias = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 #: Hops of one X-Forwarded-For that are looked at, from the right.
 _MAX_HOPS = 32

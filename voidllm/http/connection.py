@@ -1,0 +1,476 @@
+"""One connection of the fast front: reads requests, hands each to the handler at its head.
+
+One request at a time. What a client pipelines behind it stays raw, in order and bounded,
+and is looked at anew when the reply before it is complete, so each message is classified
+by its own request line. A connection whose next message is not for this front goes to the
+Site behind it, from exactly that byte on, and stays there.
+
+A client that closes its sending half counts as gone: it cannot be told from one that left.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any, Callable
+
+from twisted.internet.interfaces import IPushProducer, ISSLTransport
+from twisted.internet.protocol import Protocol, connectionDone
+from twisted.python.failure import Failure
+from zope.interface import implementer
+
+from voidllm.http.body import BACKLOG, HANDLER, NO_BODY, ArrivingBody, WholeBody
+from voidllm.http.clientaddr import plain_address
+from voidllm.http.direct import sender
+from voidllm.http.dispatch import hand_over, log_crash
+from voidllm.http.framing import (
+    BadMessage,
+    RequestLine,
+    head_too_large,
+    malformed,
+    parse_head,
+    parse_request_line,
+)
+from voidllm.http.linger import Linger
+from voidllm.http.message import Request
+from voidllm.http.replies import JSON, error_body
+from voidllm.http.reply_head import choose_request_id, new_request_id
+from voidllm.http.responder import FrontResponder
+from voidllm.http.watch import Watch
+from voidllm.http.writing import WriteWatch
+
+if TYPE_CHECKING:
+    from voidllm.http.front import FrontFactory
+
+#: Pipelined bytes held before reading stops; a client's leaving is not seen beyond that.
+MAX_BACKLOG = 64 << 10
+
+_LONE_LF = re.compile(rb"(?<!\r)\n")
+_IDLE, _HEAD, _BODY, _LINGER = range(4)
+
+
+@implementer(IPushProducer)
+class FrontConnection(Protocol):
+    """One connection of a :class:`~voidllm.http.front.FrontFactory`."""
+
+    factory: FrontFactory
+    transport: Any
+
+    def __init__(self, factory: FrontFactory) -> None:
+        self.factory = factory
+        self._seconds: Callable[[], float] = factory.world.reactor.seconds
+        self._settings = factory.settings
+        self._buffer = b""
+        self._line: RequestLine | None = None
+        self._blank_seen = False
+        self._first_byte_s: float | None = None
+        self._body: ArrivingBody | None = None
+        self._responder: FrontResponder | None = None
+        self._linger: Linger | None = None
+        self._phase = _IDLE
+        self._held = 0
+        self._advancing = False
+        self._broken = False
+        self._ended = False
+        self._lost = False
+        self._delegate: Any = None
+        self.writable = True
+
+    # -- the transport's side
+
+    def connectionMade(self) -> None:
+        """Begin to wait for a request."""
+        transport = self.transport
+        no_delay = getattr(transport, "setTcpNoDelay", None)
+        if no_delay is not None:
+            no_delay(True)
+        self.send = sender(transport)
+        self.date = self.factory.date
+        settings = self._settings
+        tick = min(settings.head_timeout_s, settings.read_timeout_s, settings.idle_timeout_s)
+        reactor = self.factory.world.reactor
+        self._watch = Watch(reactor, tick, self._expired)
+        self._write_watch = WriteWatch(reactor, settings.write_timeout_s, transport)
+        self._peer = plain_address(getattr(transport.getPeer(), "host", "") or "")
+        self._peer_trusted = self.factory.trusted.trusts(self._peer)
+        self._is_tls = ISSLTransport.providedBy(transport)
+        self.factory.population.connections.add(self)
+        transport.registerProducer(self, True)
+        self._watch.set(self._seconds(), settings.idle_timeout_s)
+
+    def dataReceived(self, data: bytes) -> None:
+        """Take bytes for whatever is being read."""
+        try:
+            if self._body is not None:
+                if self._body.wanted:
+                    self._watch.set(self._seconds(), self._settings.read_timeout_s)
+                self._body.feed(data)
+            elif self._linger is not None:
+                self._linger.data(len(data))
+            elif self._ended:
+                pass
+            elif self._responder is not None:
+                self._buffer += data
+                if len(self._buffer) > MAX_BACKLOG:
+                    self.hold_reading(BACKLOG)
+            else:
+                self._buffer = self._buffer + data if self._buffer else data
+                self._advance()
+        except Exception as error:
+            self._crashed(error)
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        """Tell whoever is concerned that the client is gone."""
+        self._lost = self._ended = True
+        delegate, self._delegate = self._delegate, None
+        if delegate is not None:
+            delegate.connectionLost(reason)
+            return
+        self._watch.stop()
+        self._write_watch.stop()
+        self._buffer = b""
+        self._linger = None
+        body, self._body = self._body, None
+        if body is not None:
+            body.lost()
+        responder, self._responder = self._responder, None
+        population = self.factory.population
+        if responder is not None:
+            try:
+                responder.lost()
+            except Exception as error:
+                log_crash(error)
+            population.leave()
+        population.remove(self)
+
+    def pauseProducing(self) -> None:
+        """The transport's buffer is full: the client reads too slowly."""
+        self.writable = False
+        self._write_watch.begin()
+        self._tell_responder("pause")
+
+    def resumeProducing(self) -> None:
+        """The transport's buffer is empty again."""
+        self.writable = True
+        if not self._ended:
+            self._write_watch.clear()
+        self._tell_responder("resume")
+
+    def stopProducing(self) -> None:
+        """See :meth:`connectionLost`, which follows."""
+
+    # -- the factory's side
+
+    def drain(self) -> None:
+        """Close now if no message was begun."""
+        if self._phase == _IDLE and self._responder is None and self._body is None:
+            self._close()
+
+    def abort(self) -> None:
+        """Drop the connection at once."""
+        self._ended = True
+        self.transport.abortConnection()
+
+    # -- messages
+
+    def _advance(self) -> None:
+        """Handle what is in the buffer, one message after the other."""
+        if self._advancing:
+            return
+        self._advancing = True
+        try:
+            while self._buffer and self._responder is None and self._body is None and not self._ended:
+                if not self._step():
+                    return
+        except BadMessage as bad:
+            self._refuse(bad)
+            return
+        finally:
+            self._advancing = False
+        if self._responder is None and self._body is None and not self._ended:
+            self._rest()
+
+    def _rest(self) -> None:
+        """Nothing is begun and nothing is there."""
+        self._phase = _IDLE
+        if self.factory.population.draining:
+            self._close()
+        else:
+            self._watch.set(self._seconds(), self._settings.idle_timeout_s)
+
+    def _step(self) -> bool:
+        """Take one message's head off the buffer; False when it is not complete or not ours.
+
+        :raises BadMessage: when it is refused.
+        """
+        started = self._first_byte_s
+        if started is None:
+            started = self._first_byte_s = self._seconds()
+        data = self._buffer
+        if data.startswith(b"\r\n"):
+            if self._blank_seen:
+                raise malformed("there is more than one empty line before the request")
+            self._blank_seen = True
+            data = self._buffer = data[2:]
+            if not data:
+                return self._wait(started)
+        limit = self._settings.max_head_bytes
+        end = data.find(b"\r\n\r\n", 0, limit) + 4
+        line = self._line
+        if line is None:
+            stop = data.find(b"\r\n", 0, limit)
+            if stop >= 0:
+                line = parse_request_line(data[:stop])
+        if line is None:
+            self._check_partial(data)
+            return self._wait(started)
+        if not self.factory.is_fast(line.method, line.path) and self.factory.site is not None:
+            self._hand_over(data)
+            return False
+        if end < 4:
+            self._check_partial(data)
+            self._line = line
+            return self._wait(started)
+        head = parse_head(data[:end], line, self._settings.max_fields)
+        self._line = self._first_byte_s = None
+        self._blank_seen = False
+        self._phase = _BODY
+        self._watch.clear()
+        length = head.content_length
+        size = len(data)
+        body: WholeBody | ArrivingBody
+        if length == 0:
+            body = NO_BODY
+            self._buffer = data[end:] if size > end else b""
+        elif length is not None and size >= end + length:
+            stop = end + length
+            body = WholeBody(data[end:stop])
+            self._buffer = data[stop:] if size > stop else b""
+        else:
+            body = self._body = ArrivingBody(self, length, head.expects, data[end:])
+            self._buffer = b""
+        factory = self.factory
+        client = self._peer
+        if self._peer_trusted:
+            client = factory.trusted.client(client, [v for n, v in head.headers if n == b"x-forwarded-for"])
+        request_id = choose_request_id(head.request_id, factory.world)
+        request = Request(
+            line.method,
+            line.path,
+            line.query,
+            head.headers,
+            client,
+            body,
+            length,
+            started,
+            request_id,
+            self._is_tls,
+        )
+        responder = FrontResponder(self, request_id, line.method, line.old, head.keep_alive)
+        self._responder = responder
+        factory.population.in_flight += 1
+        try:
+            if factory.is_fast(line.method, line.path):
+                factory.handler.handle(request, responder)
+            else:
+                factory.not_found.handle(request, responder)
+        except Exception as error:
+            if responder.closed:
+                log_crash(error)
+            else:
+                self._crashed(error)
+        return True
+
+    def _check_partial(self, data: bytes) -> None:
+        if len(data) >= self._settings.max_head_bytes:
+            raise head_too_large()
+        if _LONE_LF.search(data) is not None:
+            raise malformed("a line of the request head ends in LF alone")
+
+    def _wait(self, started: float) -> bool:
+        """Wait for the rest of a head, until an absolute moment."""
+        if self._phase != _HEAD:
+            self._phase = _HEAD
+            now = self._seconds()
+            self._watch.set(now, max(0.0, started + self._settings.head_timeout_s - now))
+        return False
+
+    def _hand_over(self, data: bytes) -> None:
+        self._buffer = b""
+        self._ended = True
+        self._watch.stop()
+        self._write_watch.stop()
+        self.transport.unregisterProducer()
+        self.factory.population.remove(self)
+        channel = hand_over(self.transport, self.factory.site)
+        if channel is None:
+            self.transport.abortConnection()
+            return
+        self._delegate = channel
+        self.dataReceived = channel.dataReceived  # type: ignore[method-assign]
+        channel.dataReceived(data)
+
+    # -- what a body asks of its connection
+
+    def body_wanted(self, expects: bool) -> None:
+        """Begin to time the client's sending, and tell it to begin."""
+        if self._ended:
+            return
+        if expects:
+            self.send(b"HTTP/1.1 100 Continue\r\n\r\n")
+        self._watch.set(self._seconds(), self._settings.read_timeout_s)
+
+    def body_over(self, rest: bytes) -> None:
+        """The body is complete."""
+        self._body = None
+        self._buffer = rest
+        self._watch.clear()
+        self.release_reading(HANDLER | BACKLOG)
+        if self._responder is None and not self._ended:
+            self._begin_next()
+
+    def body_broken(self) -> None:
+        """The connection must close after the reply."""
+        self._broken = True
+        self._watch.clear()
+        if self._responder is None and not self._ended:
+            self._begin_linger()
+
+    def hold_reading(self, reason: int) -> None:
+        """Stop reading from the client."""
+        if reason == HANDLER:
+            self._watch.clear()
+        if not self._held and not self._ended:
+            self.transport.pauseProducing()
+        self._held |= reason
+
+    def release_reading(self, reason: int) -> None:
+        """Read again, unless another reason remains."""
+        held = self._held
+        if not held & reason:
+            return
+        self._held = held & ~reason
+        if self._body is not None and self._body.wanted and not self._held & HANDLER:
+            self._watch.set(self._seconds(), self._settings.read_timeout_s)
+        if not self._held and not self._lost:
+            self.transport.resumeProducing()
+
+    # -- what a responder asks of its connection
+
+    def may_keep(self) -> bool:
+        """Say whether another request may follow the running one."""
+        if self._broken or self._ended or self.factory.population.draining:
+            return False
+        body = self._body
+        return body is None or body.discardable
+
+    def reply_over(self, keep: bool) -> None:
+        """The reply is complete."""
+        self._responder = None
+        self.factory.population.leave()
+        if self._ended:
+            return
+        body = self._body
+        if keep and not self._broken:
+            if body is None:
+                self._begin_next()
+            else:
+                body.discard()
+        elif body is not None or self._buffer:
+            self._begin_linger()
+        else:
+            self._close()
+
+    def reply_cut(self, reset: bool) -> None:
+        """The reply will not be complete."""
+        self._responder = None
+        self.factory.population.leave()
+        if self._ended:
+            return
+        if reset:
+            self.abort()
+        elif self._body is not None or self._buffer:
+            self._begin_linger()
+        else:
+            self._close()
+
+    # -- ends
+
+    def _begin_next(self) -> None:
+        self._phase = _IDLE
+        if not self._advancing:
+            self.release_reading(BACKLOG)
+            self._advance_safely()
+
+    def _advance_safely(self) -> None:
+        try:
+            self._advance()
+        except Exception as error:
+            self._crashed(error)
+
+    def _refuse(self, bad: BadMessage) -> None:
+        """Answer a message that never became a request, and close."""
+        request_id = new_request_id(self.factory.world)
+        responder = FrontResponder(self, request_id, b"", False, False)
+        self._responder = responder
+        self.factory.population.in_flight += 1
+        self._broken = True
+        self._watch.clear()
+        responder.reply(bad.status, [JSON], error_body(bad.status, bad.code, bad.message, None, request_id))
+
+    def _crashed(self, error: Exception) -> None:
+        """A handler failed: 500 if nothing was sent, else cut the reply."""
+        log_crash(error)
+        responder = self._responder
+        if responder is None:
+            if not self._ended:
+                self.abort()
+        elif responder.started:
+            responder.abort()
+        else:
+            self._broken = True
+            body = error_body(500, "internal_error", "the gateway failed", None, responder.request_id)
+            responder.reply(500, [JSON], body)
+
+    def _close(self) -> None:
+        self._ended = True
+        self._linger = None
+        self._watch.clear()
+        self._write_watch.begin()
+        self.transport.unregisterProducer()
+        self.transport.loseConnection()
+
+    def _begin_linger(self) -> None:
+        self._ended = True
+        self._buffer = b""
+        body, self._body = self._body, None
+        if body is not None:
+            body.lost()
+        self.transport.unregisterProducer()
+        self._phase = _LINGER
+        if self._held:
+            self._held = 0
+            self.transport.resumeProducing()
+        self._linger = Linger(self.transport, self.factory.world.reactor, self._watch, self._close)
+
+    def _expired(self) -> None:
+        try:
+            if self._phase == _HEAD:
+                self._refuse(BadMessage(408, "request_timeout", "the request head did not arrive in time"))
+            elif self._phase == _BODY and self._body is not None:
+                self._body.timed_out()
+            else:
+                self._close()
+        except Exception as error:
+            self._crashed(error)
+
+    def _tell_responder(self, what: str) -> None:
+        responder = self._responder
+        if responder is None:
+            return
+        try:
+            if what == "pause":
+                responder.pause()
+            else:
+                responder.resume()
+        except Exception as error:
+            self._crashed(error)

@@ -1,0 +1,165 @@
+"""The twisted.web side of the port: strict, silent, and writing nothing to disk."""
+
+from __future__ import annotations
+
+from io import BytesIO
+from typing import Any
+from urllib.parse import parse_qs
+
+from twisted.python.failure import Failure
+from twisted.web.server import Request as WebRequest
+from twisted.web.server import Site
+
+from voidllm.core.world import World
+from voidllm.http.channel import StrictChannel
+from voidllm.http.dispatch import log_crash
+from voidllm.http.framing import BadMessage
+from voidllm.http.population import Population
+from voidllm.http.replies import error_body
+from voidllm.http.reply_head import DateLine, choose_request_id
+from voidllm.http.settings import FrontSettings
+
+
+class StrictRequest(WebRequest):  # type: ignore[misc]
+    """twisted.web's request with bodies in memory only and no trace of what it holds.
+
+    :ivar request_id: see :class:`voidllm.http.message.Request`; every reply carries it.
+    :ivar started_s: monotonic seconds of the first byte.
+    """
+
+    channel: StrictChannel
+    content: BytesIO
+    request_id = ""
+    started_s = 0.0
+    _size = 0
+    _entered: Population | None = None
+
+    def gotLength(self, length: int | None) -> None:
+        """Keep the body in memory: the base class puts larger ones into a plain file."""
+        self.content = BytesIO()
+
+    def handleContentChunk(self, data: bytes) -> None:
+        """Take body bytes up to the limit."""
+        self._size += len(data)
+        if self._size > self.channel.settings.max_body_bytes:
+            self.channel.refuse(BadMessage(413, "request_too_large", "the request body is too large"))
+        else:
+            self.content.write(data)
+
+    def requestReceived(self, command: bytes, path: bytes, version: bytes) -> None:
+        """Begin to answer; unlike in the base class a body is never parsed unasked."""
+        self.content.seek(0)
+        self.method = command
+        self.uri = path
+        self.clientproto = version
+        self.path, _, query = path.partition(b"?")
+        self.args = parse_qs(query, keep_blank_values=True) if query else {}
+        self.process()
+
+    def process(self) -> None:
+        """Find the resource and render it."""
+        channel = self.channel
+        self.started_s = channel.started_s
+        sent = self.requestHeaders.getRawHeaders(b"x-request-id")
+        self.request_id = choose_request_id(sent[0] if sent else None, channel.world)
+        self._entered = channel.population
+        self._entered.enter()
+        super().process()
+
+    def render(self, resrc: Any) -> None:
+        """Render with our own default headers in place of the base class's."""
+        self.responseHeaders.removeHeader(b"server")
+        self.setHeader(b"date", self.channel.date()[6:-2])
+        self.setHeader(b"x-request-id", self.request_id.encode("ascii"))
+        super().render(resrc)
+
+    def processingFailed(self, reason: Failure) -> Failure:
+        """Answer 500 in JSON and log the place, not the text."""
+        log_crash(reason.value)
+        if self.startedWriting:
+            self.channel.abort()
+            return reason
+        body = error_body(500, "internal_error", "the gateway failed", None, self.request_id)
+        self.responseHeaders.removeHeader(b"server")
+        self.setResponseCode(500)
+        self.setHeader(b"content-type", b"application/json")
+        self.setHeader(b"content-length", b"%d" % len(body))
+        self.setHeader(b"x-request-id", self.request_id.encode("ascii"))
+        self.write(body)
+        self.finish()
+        return reason
+
+    def finish(self) -> None:
+        """Complete the reply."""
+        super().finish()
+        self._leave()
+
+    def connectionLost(self, reason: Failure) -> None:
+        """The client is gone."""
+        super().connectionLost(reason)
+        self._leave()
+
+    def _leave(self) -> None:
+        population, self._entered = self._entered, None
+        if population is not None:
+            population.leave()
+
+
+class StrictSite(Site):  # type: ignore[misc]
+    """A Site that refuses what the fast front refuses and keeps no access log.
+
+    :param resource: the root of the resource tree.
+    :ivar population: open connections and running requests; a front before it shares it.
+    """
+
+    displayTracebacks = False
+    noisy = False
+    requestFactory = StrictRequest
+
+    def __init__(self, world: World, resource: Any, settings: FrontSettings | None = None) -> None:
+        super().__init__(resource, reactor=world.reactor)
+        self.world = world
+        self.settings = settings or FrontSettings()
+        self.population = Population()
+        self.date = DateLine(world.wall_ms)
+
+    def buildProtocol(self, addr: Any) -> StrictChannel:
+        """Make the protocol of one connection; HTTP/1.1 only, whatever TLS agreed on."""
+        channel = StrictChannel(self.world, self.settings, self.population, self.date)
+        channel.factory = self
+        channel.site = self
+        channel.requestFactory = StrictRequest
+        channel.callLater = self.world.reactor.callLater
+        channel.timeOut = self.settings.idle_timeout_s
+        return channel
+
+    def startFactory(self) -> None:
+        """Nothing to start: the base class would begin an access log and its clock."""
+
+    def stopFactory(self) -> None:
+        """Nothing to stop."""
+
+    def log(self, request: Any) -> None:
+        """Write no access log; it would hold paths and header values of callers."""
+
+    @property
+    def connections(self) -> set[Any]:
+        """Every open connection."""
+        return self.population.connections
+
+    @property
+    def in_flight(self) -> int:
+        """Requests begun and not answered to the end."""
+        return self.population.in_flight
+
+    def drain(self) -> None:
+        """Close idle connections now, the others after their running reply."""
+        self.population.drain()
+
+    def drained(self) -> Any:
+        """Give a Deferred that fires once nothing runs and every connection is closed."""
+        return self.population.drained()
+
+    def abort_all(self) -> None:
+        """Drop every connection at once."""
+        self.population.abort_all()
