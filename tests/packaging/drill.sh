@@ -5,10 +5,11 @@
 set -eu
 archive=$1 deb=$2 root=$3/root
 step() { echo "--- $*"; }
+notify=''
 inside() { chroot "$root" "$@"; }
 as_service() {
     inside setpriv --reuid=_voidllm --regid=_voidllm --init-groups env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin \
-        HOME=/var/lib/voidllm sh -c 'umask 0077; cd /var/lib/voidllm; exec "$@"' service "$@"
+        HOME=/var/lib/voidllm ${notify:+NOTIFY_SOCKET=$notify} sh -c 'umask 0077; cd /var/lib/voidllm; exec "$@"' service "$@"
 }
 
 step "a minimal Debian"
@@ -39,11 +40,26 @@ command=$(sed -n 's/^ExecStart=//p' "$root/lib/systemd/system/voidllm.service")
 # StateDirectory= of the unit.
 inside install -d -m 0700 -o _voidllm -g _voidllm /var/lib/voidllm
 as_service voidllm check-config
+# What systemd does for Type=notify: listen, and take the service for started when it says so.
+notify=/run/notify
+python3 - "$root$notify" <<'EOF' &
+import os, socket, sys
+with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as listener:
+    listener.bind(sys.argv[1] + ".new")
+    os.chmod(sys.argv[1] + ".new", 0o666)
+    os.rename(sys.argv[1] + ".new", sys.argv[1])
+    listener.settimeout(60)
+    while b"READY=1" not in listener.recv(4096).split(b"\n"):
+        pass
+EOF
+systemd=$!
+until [ -S "$root$notify" ]; do kill -0 "$systemd"; done
 # shellcheck disable=SC2086
 as_service $command >"$3/service.log" 2>&1 &
 service=$!
-curl -sS --retry 300 --retry-delay 0 --retry-max-time 60 --retry-connrefused --retry-all-errors -f \
-    -o /dev/null http://127.0.0.1:8080/readyz 2>/dev/null || { cat "$3/service.log"; exit 1; }
+notify=''
+wait "$systemd" || { cat "$3/service.log"; exit 1; }
+curl -sS -f http://127.0.0.1:8080/readyz
 
 step "ask demo"
 credentials=$root/var/lib/voidllm/first-credentials.json
