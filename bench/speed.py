@@ -53,7 +53,7 @@ def progress(text: str) -> None:
 
 
 def cold_starts(gateway: Gateway, plan: Plan, report: Report) -> None:
-    """Start on an empty state folder, then again; leave it running with a limited key."""
+    """Start on an empty state folder, then again; leave it running, its key and organisation with limits."""
     progress("cold start")
     body = chat_body(SMALL)
     first = gateway.start(body)
@@ -61,7 +61,8 @@ def cold_starts(gateway: Gateway, plan: Plan, report: Report) -> None:
     report.add(
         "RSS after start", rss_mb(gateway.pid or 0), "MB", most=95, note="one request served, first start"
     )
-    note = gateway.use_limited_key()
+    gateway.stop()
+    note = gateway.limit_all()
     if note:
         report.problems.append(f"the key has no limits: {note}")
     again = []
