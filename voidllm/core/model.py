@@ -23,6 +23,7 @@ class Price:
 
     :ivar version: names the price list that these numbers came from; every usage row
         carries it, so a bill can be explained later.
+    :ivar audio: audio tokens read, and those written too unless ``audio_output`` is given.
     """
 
     version: str
@@ -32,6 +33,7 @@ class Price:
     output: int = 0
     reasoning: int = 0
     audio: int = 0
+    audio_output: int | None = None
 
 
 @frozen
