@@ -42,9 +42,10 @@ class Plan:
     large_repeats: int = 3
     cold_repeats: int = 3
     live_hold_s: float = 4
+    live_ramp_s: float = 5
 
 
-QUICK = Plan(1.5, 1, 1.2, 1, 1.5, 1.2, 1, 1, 2)
+QUICK = Plan(1.5, 1, 1.2, 1, 1.5, 1.2, 1, 1, 2, 2.5)
 
 
 def progress(text: str) -> None:
@@ -150,7 +151,7 @@ def live_streams(bench: Bench, mock: Mock, gateway: Target, plan: Plan, report: 
     """Measure memory while 5,000 streams are live (each with an event a second)."""
     progress("5,000 live streams")
     mock.configure(events=10_000_000, interval_us=1_000_000)
-    got = bench.streams(gateway, 5000, plan.live_hold_s, ramp=5.0)
+    got = bench.streams(gateway, 5000, plan.live_hold_s, ramp=plan.live_ramp_s)
     report.raw["live"] = got
     report.add(
         "RSS with 5,000 live streams",

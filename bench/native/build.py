@@ -25,7 +25,7 @@ def build(program: str) -> Path:
     :raises NoCompiler: with a text for people.
     """
     source, target = HERE / f"{program}.c", BUILD / program
-    newest = max(p.stat().st_mtime for p in (source, HERE / "common.h"))
+    newest = max(p.stat().st_mtime for p in (source, *HERE.glob("*.h")))
     if target.exists() and target.stat().st_mtime >= newest:
         return target
     compiler = shutil.which("cc")

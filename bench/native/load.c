@@ -14,8 +14,7 @@
  * number (see mock.c): delay and loss are measured per event.
  */
 #include "common.h"
-#include <dirent.h>
-#include <math.h>
+#include "samples.h"
 
 enum state { CLOSED, CONNECTING, IDLE, BUSY };
 enum error { E_CONNECT, E_STATUS, E_LENGTH, E_BODY, E_CUT, E_PROTOCOL, E_LOST, E_KINDS };
@@ -30,11 +29,6 @@ struct conn {
     size_t out_at, head_length, line_length;
     struct body body;
     char head[8192], line[1024];
-};
-
-struct samples {
-    uint32_t *us;
-    size_t count, size;
 };
 
 enum { OPEN, CLOSED_LOOP, SSE } mode;
@@ -57,34 +51,7 @@ static struct samples latency, delays, first;
 static double cpu_watch[2], cpu_own[2];
 static long rss_kb;
 
-static void sample(struct samples *s, uint64_t ns) {
-    if (s->count == s->size) {
-        s->size = s->size ? s->size * 2 : 65536;
-        s->us = realloc(s->us, s->size * sizeof *s->us);
-        if (!s->us) die("realloc");
-    }
-    s->us[s->count++] = (uint32_t)(ns / 1000 > UINT32_MAX ? UINT32_MAX : ns / 1000);
-}
-
 /* --- other processes --------------------------------------------------------------------- */
-
-static double cpu_of(int pid) {
-    char name[320];
-    double sum = 0;
-    snprintf(name, sizeof name, "/proc/%d/task", pid);
-    DIR *tasks = opendir(name);
-    if (!tasks) return 0;
-    for (struct dirent *entry; (entry = readdir(tasks));) {
-        unsigned long long ns;
-        snprintf(name, sizeof name, "/proc/%d/task/%s/schedstat", pid, entry->d_name);
-        FILE *file = entry->d_name[0] == '.' ? NULL : fopen(name, "r");
-        if (!file) continue;
-        if (fscanf(file, "%llu", &ns) == 1) sum += (double)ns / 1e9;
-        fclose(file);
-    }
-    closedir(tasks);
-    return sum;
-}
 
 static void look(int which) {
     struct timespec own;
@@ -371,24 +338,6 @@ static double uniform(void) {
     random_state ^= random_state >> 7;
     random_state ^= random_state << 17;
     return ((double)(random_state >> 11) + 0.5) / 9007199254740992.0;
-}
-
-static int compare(const void *a, const void *b) {
-    uint32_t x = *(const uint32_t *)a, y = *(const uint32_t *)b;
-    return x < y ? -1 : x > y;
-}
-
-static void print_samples(const char *name, struct samples *s) {
-    static const struct { const char *name; double part; } points[] = {
-        {"p50", .5}, {"p90", .9}, {"p99", .99}, {"p999", .999}, {"max", 1}};
-    double sum = 0;
-    qsort(s->us, s->count, sizeof *s->us, compare);
-    for (size_t i = 0; i < s->count; i++) sum += s->us[i];
-    printf(",\"%scount\":%zu,\"%smean_us\":%.1f", name, s->count, name, s->count ? sum / (double)s->count : 0.0);
-    for (size_t i = 0; i < sizeof points / sizeof *points; i++) {
-        size_t at = s->count ? (size_t)ceil(points[i].part * (double)s->count) - 1 : 0;
-        printf(",\"%s%s_us\":%u", name, points[i].name, s->count ? s->us[at] : 0);
-    }
 }
 
 static void report(void) {
