@@ -51,6 +51,7 @@ class PriceData:
         self.version = f"genai-prices-{found['version']}"
         self._lines: dict[str, bytes] = {}
         self._matches: list[tuple[str, list[Any]]] = []
+        self._newest: tuple[str, dict[str, Any]] | None = None
         for line in lines:
             provider = ujson.loads(line)
             self._lines[provider["id"]] = line
@@ -83,8 +84,10 @@ class PriceData:
         line = self._lines.get(name)
         if line is None:
             return None
-        found: dict[str, Any] = ujson.loads(line)
-        return found
+        if self._newest is None or self._newest[0] != name:
+            # One is kept: a gateway's models mostly have one provider, and all of them are megabytes.
+            self._newest = (name, ujson.loads(line))
+        return self._newest[1]
 
     def _served(self, provider: Mapping[str, Any]) -> Iterator[list[Any]]:
         yield from provider["models"]
