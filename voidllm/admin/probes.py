@@ -1,0 +1,147 @@
+"""``/healthz``, ``/readyz`` and ``/metrics``: plain resources, so that they need no Klein."""
+
+from __future__ import annotations
+
+import hmac
+import ipaddress
+from typing import Any, Callable
+
+from twisted.internet.defer import Deferred
+from twisted.python.failure import Failure
+from twisted.web.resource import Resource
+from twisted.web.server import NOT_DONE_YET
+
+from voidllm import __version__
+from voidllm.core.errors import Refusal, StoreError
+from voidllm.core.world import World
+from voidllm.http.clientaddr import TrustedProxies, plain_address
+from voidllm.http.replies import dump, refusal_reply
+
+
+def send_json(request: Any, status: int, value: object) -> bytes:
+    """Set status and headers for ``value`` and encode it."""
+    request.setResponseCode(status)
+    request.setHeader(b"content-type", b"application/json")
+    request.setHeader(b"cache-control", b"no-store")
+    return dump(value)
+
+
+def send_refusal(request: Any, refusal: Refusal) -> bytes:
+    """Set status and headers for a refusal and encode it."""
+    headers, body = refusal_reply(refusal, getattr(request, "request_id", ""))
+    request.setResponseCode(refusal.status)
+    for name, value in headers:
+        request.setHeader(name, value)
+    return body
+
+
+class Health(Resource):
+    """Says that the process lives; never checks anything and stays 200 while draining."""
+
+    isLeaf = True
+
+    def __init__(self, world: World) -> None:
+        super().__init__()
+        self._seconds = world.reactor.seconds
+        self._began_s = self._seconds()
+
+    def render_GET(self, request: Any) -> bytes:
+        """Answer one probe."""
+        uptime = int(self._seconds() - self._began_s)
+        return send_json(request, 200, {"status": "ok", "version": __version__, "uptime_seconds": uptime})
+
+
+class Readiness(Resource):
+    """Says whether work is wanted here.
+
+    :param state: gives ``starting``, ``ready`` or ``draining``.
+    :param ping: asks the database; gives a Deferred.
+    """
+
+    isLeaf = True
+
+    def __init__(self, state: Callable[[], str], ping: Callable[[], Deferred[Any]]) -> None:
+        super().__init__()
+        self._state = state
+        self._ping = ping
+
+    def render_GET(self, request: Any) -> bytes | int:
+        """Answer one probe; draining is told without asking the database."""
+        state = self._state()
+        if state == "draining":
+            return send_json(request, 503, {"status": "draining"})
+        if state != "ready":
+            request.setHeader(b"retry-after", b"1")
+            return send_json(request, 503, {"status": "not ready", "database": "starting"})
+        gone: list[object] = []
+        request.notifyFinish().addErrback(gone.append)
+        asked = self._ping()
+        asked.addCallbacks(lambda _: "ok", self._database_gone)
+
+        def answer(database: str) -> None:
+            if not gone:
+                request.write(send_json(request, 200, {"status": "ok", "database": database}))
+                request.finish()
+
+        asked.addCallback(answer)
+        asked.addErrback(lambda failure: None if gone else request.processingFailed(failure))
+        return NOT_DONE_YET
+
+    def _database_gone(self, failure: Failure) -> str:
+        failure.trap(StoreError)
+        # The snapshot serves on; taking every box out of rotation would be the real outage.
+        return "error"
+
+
+class MetricsResource(Resource):
+    """Gives the metrics to this machine, or to whoever knows the token.
+
+    :param render: encodes all metrics; runs off the reactor.
+    :param token: bearer token, or ``""`` to serve loopback only.
+    """
+
+    isLeaf = True
+
+    def __init__(
+        self, world: World, render: Callable[[], bytes], token: str, trusted: TrustedProxies
+    ) -> None:
+        super().__init__()
+        self._world = world
+        self._render = render
+        self._token = token.encode("utf-8")
+        self._trusted = trusted
+
+    def render_GET(self, request: Any) -> bytes | int:
+        """Answer one scrape."""
+        if not self._allowed(request):
+            message = "metrics are for loopback or with the configured bearer token"
+            return send_refusal(request, Refusal(403, "metrics_forbidden", message))
+        gone: list[object] = []
+        request.notifyFinish().addErrback(gone.append)
+
+        def answer(text: bytes) -> None:
+            if not gone:
+                request.setHeader(b"content-type", b"text/plain; version=0.0.4; charset=utf-8")
+                request.write(text)
+                request.finish()
+
+        def failed(failure: Failure) -> None:
+            if not gone:
+                request.processingFailed(failure)
+
+        self._world.in_thread(self._render).addCallbacks(answer, failed)
+        return NOT_DONE_YET
+
+    def _allowed(self, request: Any) -> bool:
+        given = request.getHeader(b"authorization") or b""
+        if self._token and hmac.compare_digest(given, b"Bearer " + self._token):
+            return True
+        peer = plain_address(request.getClientAddress())
+        forwarded = request.requestHeaders.getRawHeaders(b"x-forwarded-for", [])
+        if forwarded:
+            # A proxy on this machine that is not trusted speaks for somebody unknown.
+            peer = self._trusted.client(peer, forwarded) if self._trusted.trusts(peer) else ""
+        try:
+            return ipaddress.ip_address(peer).is_loopback and not self._token
+        except ValueError:
+            return False

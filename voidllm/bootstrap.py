@@ -1,0 +1,132 @@
+"""The first start: an organisation, an administrator and one key, shown once."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from typing import Any
+
+from attrs import frozen
+
+from voidllm.auth.keys import generate, hint
+from voidllm.auth.passwords import hash_password
+from voidllm.core.crypto import KeyDigester
+from voidllm.core.ids import uuid7
+from voidllm.core.world import FileSystem, World
+from voidllm.store.records import Bootstrap, NewKey, Org, User
+
+CREDENTIALS = "first-credentials.json"
+_BOX = "box-id"
+_LETTERS = "abcdefghijkmnpqrstuvwxyzABCDEFGHJKLMNPQRSTUVWXYZ23456789"
+
+
+@frozen
+class FirstCredentials:
+    """What the first administrator needs; never logged, written to one file of mode 0600."""
+
+    api_key: str
+    admin_email: str
+    admin_password: str
+
+    def __repr__(self) -> str:
+        return "FirstCredentials(...)"
+
+    def as_json(self) -> bytes:
+        """Encode for the file."""
+        value = {
+            "api_key": self.api_key,
+            "admin_email": self.admin_email,
+            "admin_password": self.admin_password,
+        }
+        return json.dumps(value, indent=2).encode("utf-8") + b"\n"
+
+
+def slug(name: str) -> str:
+    """Make a slug: lower-case letters, digits and single hyphens."""
+    return re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-") or "default"
+
+
+def _password(world: World, length: int = 20) -> str:
+    # Rejection sampling: a remainder would favour some letters.
+    letters: list[str] = []
+    while len(letters) < length:
+        byte = world.random_bytes(1)[0]
+        if byte < len(_LETTERS) * (256 // len(_LETTERS)):
+            letters.append(_LETTERS[byte % len(_LETTERS)])
+    return "".join(letters)
+
+
+async def bootstrap(
+    world: World,
+    store: Any,
+    digester: KeyDigester,
+    *,
+    org_name: str,
+    org_slug: str,
+    admin_email: str,
+    meta: tuple[tuple[str, str], ...],
+    state_dir: str,
+) -> FirstCredentials | None:
+    """Seed an empty store; gives ``None`` if it is not empty.
+
+    The file is written before the store is, so that no crash can leave a store whose
+    only key nobody knows; a file without its store is overwritten by the next start.
+    """
+    if not await store.is_empty():
+        return None
+    now_ms = world.wall_ms()
+
+    def new_id() -> str:
+        return uuid7(now_ms, world.random_bytes)
+
+    api_key = generate("user_key", world.random_bytes)
+    first = FirstCredentials(api_key, admin_email, _password(world))
+    org = Org(new_id(), org_name, org_slug or slug(org_name), now_ms)
+    hashed = await hash_password(world, first.admin_password)
+    admin = User(new_id(), admin_email, "Administrator", now_ms, hashed, is_system_admin=True)
+    key = NewKey(
+        new_id(),
+        digester.digest(api_key.encode("ascii")).hex(),
+        hint(api_key),
+        "user_key",
+        "first key",
+        org.id,
+        user_id=admin.id,
+    )
+    path = os.path.join(state_dir, CREDENTIALS)
+    await world.in_thread(write_private, world.fs, path, first.as_json())
+    if await store.bootstrap(Bootstrap(org, admin, key, meta=meta), now_ms):
+        return first
+    # Another box on the same database was quicker; this file names nobody.
+    await world.in_thread(world.fs.unlink, path)
+    return None
+
+
+def write_private(fs: FileSystem, path: str, data: bytes) -> None:
+    """Write a file of mode 0600 as a whole: readers see the old content or the new."""
+    temporary = path + ".new"
+    fd = fs.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+    try:
+        view = memoryview(data)
+        while view:
+            view = view[fs.write(fd, bytes(view)) :]
+        fs.fsync(fd)
+    finally:
+        fs.close(fd)
+    fs.rename(temporary, path)
+
+
+def box_id(world: World, state_dir: str) -> str:
+    """Give this box's name in journal segments; made once per state folder.
+
+    Not the host name: that may change, and then nobody would claim the old segments.
+    """
+    path = os.path.join(state_dir, _BOX)
+    if not world.fs.exists(path):
+        write_private(world.fs, path, world.random_bytes(6).hex().encode("ascii"))
+    fd = world.fs.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        return world.fs.pread(fd, 64, 0).decode("ascii").strip()
+    finally:
+        world.fs.close(fd)
