@@ -155,6 +155,11 @@ class SQLStore:
             self._announced = version
             self._tell()
 
+    def _missed(self) -> None:
+        """Tell the listeners that something may have changed unheard; a restored backup, even."""
+        self._announced = 0
+        self._tell()
+
     def _tell(self) -> None:
         for listener in tuple(self._listeners):
             try:
@@ -165,13 +170,13 @@ class SQLStore:
     # How operations are run
 
     def _read(self, make: Make[T]) -> Deferred[T]:
-        return _detached(self._run(make, write=False, repeatable=True))
+        return detached(self._run(make, write=False, repeatable=True))
 
     def _write(self, make: Make[T], *, repeatable: bool = False) -> Deferred[T]:
-        return _detached(self._run(make, write=True, repeatable=repeatable))
+        return detached(self._run(make, write=True, repeatable=repeatable))
 
     def _change(self, make: Make[T]) -> Deferred[T]:
-        return _detached(self._run_change(make))
+        return detached(self._run_change(make))
 
     async def _run_change(self, make: Make[T]) -> T:
         result, version = await self._run(
@@ -194,7 +199,7 @@ def _counted(dialect: Dialect, make: Make[T]) -> Op[tuple[T, int | None]]:
     return result, version
 
 
-def _detached(work: Any) -> Deferred[Any]:
+def detached(work: Any) -> Deferred[Any]:
     """Start the coroutine ``work`` and give a Deferred whose cancelling does not reach it.
 
     Work on a database cannot be taken back half-way, and cancelling a txpostgres query blocks

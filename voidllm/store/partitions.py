@@ -1,0 +1,43 @@
+"""One partition of ``usage_events`` per day, made before its first row (PostgreSQL only)."""
+
+from __future__ import annotations
+
+from typing import Iterable
+
+from voidllm.core.usage import UsageEvent
+from voidllm.store.statements import Op, Query
+from voidllm.store.usage_columns import day_of
+
+_DAY_MS = 86_400_000
+
+#: Days before and after today that get partitions of their own. Rows of any other day, as a
+#: wrong clock makes them, go to the default partition, so that it cannot make thousands.
+PAST_DAYS = 400
+AHEAD_DAYS = 7
+
+_LOCK = 0x766F_6964_6461_79
+
+
+def days_ahead(now_ms: int) -> set[int]:
+    """Give yesterday, today and the days that are made ahead of their time."""
+    return {day_of(now_ms + n * _DAY_MS) for n in range(-1, AHEAD_DAYS + 1)}
+
+
+def days_of(events: Iterable[UsageEvent], now_ms: int) -> set[int]:
+    """Give the days of ``events`` that deserve a partition."""
+    first, last = now_ms - PAST_DAYS * _DAY_MS, now_ms + AHEAD_DAYS * _DAY_MS
+    return {day_of(event.started_ms) for event in events if first <= event.started_ms <= last}
+
+
+def make_partition(day: int) -> Op[None]:
+    """Make the partition of one day unless it exists.
+
+    Made beside the table and then attached: that waits for fewer locks than making it in place.
+    """
+    yield Query(f"SELECT pg_advisory_xact_lock({_LOCK})")
+    name = f"usage_events_p{day:08d}"
+    rows = yield Query("SELECT to_regclass(?) IS NOT NULL", (name,))
+    if rows[0][0]:
+        return
+    yield Query(f"CREATE TABLE {name} (LIKE usage_events INCLUDING DEFAULTS INCLUDING CONSTRAINTS)")
+    yield Query(f"ALTER TABLE usage_events ATTACH PARTITION {name} FOR VALUES FROM ({day}) TO ({day + 1})")
