@@ -1,0 +1,64 @@
+"""Send at once instead of in the reactor's next round, where that is known to be safe.
+
+``transport.write`` always waits for the socket to be reported writable: one more turn of
+the loop and two ``epoll_ctl`` calls for data that the kernel would have taken at once. This
+is the only module that looks inside Twisted's TCP transport; where the inside is not as
+expected, everything goes through ``transport.write``.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Callable
+
+from twisted.internet.tcp import Connection
+
+#: What is relied on; :func:`sender` gives ``transport.write`` where one of them is missing.
+_EXPECTED = (
+    "_tempDataBuffer",
+    "_writeDisconnected",
+    "_writeDisconnecting",
+    "connected",
+    "dataBuffer",
+    "disconnecting",
+    "socket",
+)
+
+
+def sender(transport: Any) -> Callable[[bytes], Any]:
+    """Give the cheapest way to write to ``transport`` that keeps its promises.
+
+    Order and backpressure are those of ``transport.write``: as soon as anything is
+    buffered, all goes there, and what the kernel does not take is buffered there too.
+
+    :param transport: any transport; only Twisted's own plain TCP gets a direct send.
+    """
+    write: Callable[[bytes], Any] = transport.write
+    if (
+        not isinstance(transport, Connection)
+        or not all(hasattr(transport, name) for name in _EXPECTED)
+        or not isinstance(transport._tempDataBuffer, list)
+    ):
+        return write
+    kernel_send = transport.socket.send
+
+    def send(data: bytes) -> None:
+        if (
+            transport.dataBuffer
+            or transport._tempDataBuffer
+            or transport.TLS
+            or not transport.connected
+            or transport.disconnecting
+            or transport._writeDisconnecting
+            or transport._writeDisconnected
+        ):
+            write(data)
+            return
+        try:
+            sent = kernel_send(data)
+        except OSError:
+            # Full, or broken: the reactor finds out which and reports it in its own turn.
+            sent = 0
+        if sent < len(data):
+            write(data[sent:] if sent else data)
+
+    return send
