@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import random
 import stat
 
 from twisted.internet.task import Clock
@@ -276,6 +277,37 @@ class FullDiskTests(JournalCase):
         self.successResultOf(journal.close())
         self.assertEqual(self.written(), [event(1)])
         self.assertEqual((self.clock.getDelayedCalls(), self.fs.descriptors), ([], {}))
+
+    def test_any_history(self) -> None:
+        """Whatever the disk does, every row is on it once when it has become well again."""
+        for seed in range(25):
+            self.setUp()
+            rng = random.Random(seed)
+
+            def trouble(operation: str, path: str, rng: random.Random = rng) -> None:
+                if operation in ("write", "ftruncate", "open", "fsync") and rng.random() < 0.1:
+                    raise OSError(rng.choice((errno.ENOSPC, errno.EIO, errno.EDQUOT)), "trouble")
+
+            reserve = rng.choice((0, 20 * LINE))
+            journal = self.journal(
+                reserve_bytes=reserve, segment_bytes=5 * LINE, fsync=rng.choice(("off", "interval"))
+            )
+            self.fs.short = True
+            self.fs.fail = trouble
+            for number in range(60):
+                self.fs.capacity = rng.choice((1 << 30, self.fs.capacity or 0, rng.randrange(60 * LINE)))
+                try:
+                    journal.append(event(number))
+                except JournalFull:
+                    self.assertFalse(journal.accepting())
+                self.clock.advance(rng.random() * 2)
+            self.fs.capacity, self.fs.fail = None, lambda operation, path: None
+            self.clock.pump([1] * 3)
+            self.assertTrue(journal.accepting())
+            self.successResultOf(journal.close())
+            self.assertEqual(sorted(e.id for e in self.written()), [event(n).id for n in range(60)])
+            self.assertEqual((self.clock.getDelayedCalls(), self.fs.descriptors), ([], {}))
+            self.flushLoggedErrors(OSError)
 
 
 class SyncTests(JournalCase):

@@ -90,7 +90,7 @@ def pending_events(
 ) -> Iterator[UsageEvent]:
     """Go through the events of ``box`` that the store has not got yet; blocking.
 
-    For rebuilding day and month counts at start, before anything is appended.
+    For rebuilding day and month counts at start, before anything is appended or committed.
 
     :param progress: segment name to committed bytes, as the store knows it.
     """
