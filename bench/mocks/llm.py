@@ -209,6 +209,7 @@ class MockConnection(Protocol):
         self._waiting.clear()
 
 
+@implementer(interfaces.IProtocolNegotiationFactory)
 class MockLLM(ServerFactory):
     """The mock, as a factory for ``listenTCP``.
 
@@ -255,6 +256,10 @@ class MockLLM(ServerFactory):
         connection.factory = self
         return connection
 
+    def acceptableProtocols(self) -> list[bytes]:
+        """Offer HTTP/1.1 over ALPN; without an offer Twisted fails clients that send ALPN."""
+        return [b"http/1.1"]
+
     def begin(self, connection: int) -> Exchange:
         """Start a request."""
         self._numbers += 1
@@ -267,7 +272,9 @@ class MockLLM(ServerFactory):
         self.in_flight.add(exchange.number)
 
     def end(self, exchange: Exchange, outcome: str) -> None:
-        """Note how a request ended; its body is cut to what is shown."""
+        """Note how a request ended, once; its body is cut to what is shown."""
+        if exchange.ended_s is not None:
+            return
         exchange.outcome = outcome
         exchange.ended_s = self.reactor.seconds()
         del exchange.kept[self.keep :]
