@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import shutil
 import sys
 import tempfile
@@ -184,6 +185,8 @@ def treq_engine(bench: Bench, mock: Mock, gateway: Gateway, plan: Plan, report: 
 
 def measure(folder: Path, plan: Plan, args: Any, report: Report) -> None:
     """Do all measurements; what was started is stopped whatever happens."""
+    # This process polls during cold starts; on the server's core it would be in the way.
+    os.sched_setaffinity(0, {LOAD_CORE})
     mock = Mock(folder)
     nginx: Nginx | None = None
     gateway: Gateway | None = None

@@ -22,7 +22,7 @@ def write_certificate(folder: Path) -> tuple[Path, Path]:
     """Write a self-signed certificate for ``localhost`` and its key."""
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "localhost")])
-    now = datetime.datetime.now(datetime.timezone.utc)
+    now = datetime.datetime.now(datetime.UTC)
     builder = x509.CertificateBuilder().subject_name(name).issuer_name(name).public_key(key.public_key())
     builder = builder.serial_number(x509.random_serial_number()).not_valid_before(now)
     builder = builder.not_valid_after(now + datetime.timedelta(days=1))
