@@ -35,7 +35,12 @@ from voidllm.http.writing import WriteWatch
 _IDLE, _HEAD, _BODY, _REPLY, _OVER = range(5)
 
 
-class StrictChannel(HTTPChannel):  # type: ignore[misc]
+# twisted.web's classes are largely without types; as Any they can be called at all.
+_Channel: Any = HTTPChannel
+_LineReceiver: Any = LineReceiver
+
+
+class StrictChannel(_Channel):  # type: ignore[misc]
     """One connection of a :class:`~voidllm.http.site.StrictSite`.
 
     :ivar started_s: monotonic seconds when the running request's first byte was seen.
@@ -53,6 +58,7 @@ class StrictChannel(HTTPChannel):  # type: ignore[misc]
         self.date = date
         self.MAX_LENGTH = settings.max_head_bytes
         self.started_s = 0.0
+        self.persistent: int = 1
         self._phase = _IDLE
         self._lines: list[bytes] = []
         self._size = 0
@@ -82,7 +88,7 @@ class StrictChannel(HTTPChannel):  # type: ignore[misc]
             self._begin_head()
         elif self._phase == _BODY:
             self.resetTimeout()
-        LineReceiver.dataReceived(self, data)
+        _LineReceiver.dataReceived(self, data)
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         """Tell the running request that its client is gone."""

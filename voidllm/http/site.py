@@ -19,8 +19,12 @@ from voidllm.http.replies import error_body
 from voidllm.http.reply_head import DateLine, choose_request_id
 from voidllm.http.settings import FrontSettings
 
+# twisted.web's classes are largely without types; as Any they can be called at all.
+_Request: Any = WebRequest
+_Site: Any = Site
 
-class StrictRequest(WebRequest):  # type: ignore[misc]
+
+class StrictRequest(_Request):  # type: ignore[misc]
     """twisted.web's request with bodies in memory only and no trace of what it holds.
 
     :ivar request_id: see :class:`voidllm.http.message.Request`; every reply carries it.
@@ -75,7 +79,7 @@ class StrictRequest(WebRequest):  # type: ignore[misc]
 
     def processingFailed(self, reason: Failure) -> Failure:
         """Answer 500 in JSON and log the place, not the text."""
-        log_crash(reason.value)
+        log_crash(reason.value or RuntimeError())
         if self.startedWriting:
             self.channel.abort()
             return reason
@@ -105,7 +109,7 @@ class StrictRequest(WebRequest):  # type: ignore[misc]
             population.leave()
 
 
-class StrictSite(Site):  # type: ignore[misc]
+class StrictSite(_Site):  # type: ignore[misc]
     """A Site that refuses what the fast front refuses and keeps no access log.
 
     :param resource: the root of the resource tree.

@@ -1,0 +1,44 @@
+"""The TLS context of the listener (``server.proxy.tls``)."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import load_pem_private_key
+from OpenSSL.crypto import X509, PKey
+from twisted.internet.ssl import CertificateOptions, TLSVersion
+
+from voidllm.core.errors import StateError
+
+
+def server_context_factory(cert_path: str, key_path: str) -> CertificateOptions:
+    """Read a certificate chain and its key, and make a context factory for ``listenSSL``.
+
+    TLS 1.2 or newer; ALPN offers ``http/1.1`` alone.
+
+    :param cert_path: PEM file, the server's own certificate first, then its chain.
+    :param key_path: PEM file of the unencrypted private key.
+    :raises OSError: when a file cannot be read.
+    :raises StateError: when a file is not what it should be, or the two do not belong together.
+    """
+    cert_pem = Path(cert_path).read_bytes()
+    key_pem = Path(key_path).read_bytes()
+    try:
+        chain = x509.load_pem_x509_certificates(cert_pem)
+    except ValueError:
+        raise StateError("the TLS certificate file is not a PEM certificate chain") from None
+    try:
+        key = load_pem_private_key(key_pem, password=None)
+    except (ValueError, TypeError):
+        raise StateError("the TLS key file is not an unencrypted PEM private key") from None
+    if key.public_key() != chain[0].public_key():
+        raise StateError("the TLS key does not belong to the first certificate of the chain")
+    own, *rest = [X509.from_cryptography(certificate) for certificate in chain]
+    return CertificateOptions(
+        privateKey=PKey.from_cryptography_key(key),  # type: ignore[arg-type]
+        certificate=own,
+        extraCertChain=rest,
+        raiseMinimumTo=TLSVersion.TLSv1_2,
+        acceptableProtocols=[b"http/1.1"],
+    )
