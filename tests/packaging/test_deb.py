@@ -16,8 +16,8 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
 TOOLS = {
     "dh": "debhelper",
-    "dpkg-buildpackage": "dpkg-dev",
-    "fakeroot": "fakeroot",
+    "dpkg-buildpackage": "build-essential",
+    "cc": "build-essential",
     "mmdebstrap": "mmdebstrap",
     "curl": "curl",
     "unshare": "util-linux",
