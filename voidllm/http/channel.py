@@ -15,6 +15,7 @@ from twisted.python.failure import Failure
 from twisted.web.http import HTTPChannel
 
 from voidllm.core.world import World
+from voidllm.http.chunked import ChunkedDecoder
 from voidllm.http.framing import (
     BadMessage,
     Head,
@@ -38,6 +39,31 @@ _IDLE, _HEAD, _BODY, _REPLY, _OVER = range(5)
 # twisted.web's classes are largely without types; as Any they can be called at all.
 _Channel: Any = HTTPChannel
 _LineReceiver: Any = LineReceiver
+
+
+class _ChunkedBody:
+    """Our chunked decoder where the base class expects one of its own."""
+
+    def __init__(self, channel: StrictChannel) -> None:
+        self._channel = channel
+        self._decoder = ChunkedDecoder()
+
+    def dataReceived(self, data: bytes) -> None:
+        """Decode some bytes into the request that is being read."""
+        decoder = self._decoder
+        channel = self._channel
+        try:
+            decoded = decoder.feed(data)
+        except BadMessage as bad:
+            channel.refuse(bad)
+            return
+        if decoded:
+            channel.requests[-1].handleContentChunk(decoded)
+        if decoder.done:
+            channel._finishRequestBody(decoder.rest)
+
+    def noMoreData(self) -> None:
+        """The connection is gone; whoever waits learns it from the request."""
 
 
 class StrictChannel(_Channel):  # type: ignore[misc]
@@ -184,6 +210,14 @@ class StrictChannel(_Channel):  # type: ignore[misc]
         if self._phase != _OVER:
             super().rawDataReceived(data)
 
+    def _maybeChooseTransferDecoder(self, header: bytes, data: bytes) -> bool:
+        if header == b"Transfer-Encoding":
+            # The head was judged, so this is chunked and there is no Content-Length.
+            self.length = None
+            self._transferDecoder = _ChunkedBody(self)
+            return True
+        return bool(super()._maybeChooseTransferDecoder(header, data))
+
     def checkPersistence(self, request: Any, version: bytes) -> bool:
         """Decide by the judged head whether another request may follow."""
         assert self._head is not None
@@ -250,7 +284,6 @@ class StrictChannel(_Channel):  # type: ignore[misc]
             ]
         )
         self.transport.write(status_line(bad.status, False) + self.date() + fields + b"\r\n" + body)
-        self._networkProducer.unregisterProducer()
         self._networkProducer.resumeProducing()
         self._linger = Linger(self.transport, self.world.reactor, self._watch, self._close)
 

@@ -445,7 +445,6 @@ class FrontConnection(Protocol):
         body, self._body = self._body, None
         if body is not None:
             body.lost()
-        self.transport.unregisterProducer()
         self._phase = _LINGER
         if self._held:
             self._held = 0
