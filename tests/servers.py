@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import atexit
 import contextlib
-import ctypes
 import functools
 import itertools
 import os
@@ -23,7 +22,6 @@ import psycopg2
 #: Names another folder of PostgreSQL binaries to test with.
 BIN_VARIABLE = "VOIDLLM_TEST_POSTGRES_BIN"
 
-_PR_SET_PDEATHSIG = 1
 _databases = itertools.count(1)
 
 
@@ -54,7 +52,17 @@ class PostgresServer:
         self.port = free_port()
         self._process: subprocess.Popen[bytes] | None = None
         self._run(
-            "initdb", "-D", self._data, "-U", "voidllm", "-A", "trust", "-E", "UTF8", "--locale=C", "-N"
+            "initdb",
+            "-D",
+            self._data,
+            "-U",
+            "voidllm",
+            "-A",
+            "trust",
+            "-E",
+            "UTF8",
+            "--locale=C",
+            "--no-sync",
         )
 
     def dsn(self, database: str = "postgres") -> str:
@@ -75,12 +83,11 @@ class PostgresServer:
         flags = [part for name, value in options.items() for part in ("-c", f"{name}={value}")]
         with open(self._log, "ab") as log:
             self._process = subprocess.Popen(
-                [self._bin / "postgres", "-D", self._data, *flags],
+                [*_dies_with_parent(), self._bin / "postgres", "-D", self._data, *flags],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
                 cwd=self._folder,
-                preexec_fn=_die_with_parent,
                 **self._identity,
             )
         self._await(self._answers, "does not answer")
@@ -218,9 +225,6 @@ def _descendants(pid: int) -> list[int]:
     return found
 
 
-_libc = ctypes.CDLL(None)
-
-
-def _die_with_parent() -> None:
+def _dies_with_parent() -> list[str]:
     # A run that is killed cannot clean up; the kernel then ends the server for it.
-    _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGQUIT)
+    return ["setpriv", "--pdeathsig", "QUIT", "--"] if shutil.which("setpriv") else []
