@@ -6,7 +6,7 @@ from typing import Any
 
 from attrs import define, field, frozen
 
-from voidllm.core.interfaces import IPlanner, IUpstreamPool
+from voidllm import __version__
 from voidllm.core.model import Deployment
 from voidllm.core.world import World
 from voidllm.gate.gate import Gate
@@ -16,23 +16,25 @@ from voidllm.proxy.metrics import ProxyMetrics
 from voidllm.proxy.settings import ProxySettings
 from voidllm.proxy.sweeper import StreamSweeper
 
-_COMMON = (
-    (b"content-type", b"application/json"),
-    (b"user-agent", b"VoidLLM/0.1"),
-)
+_AGENT = (b"user-agent", f"VoidLLM/{__version__}".encode("ascii"))
+_COMMON = ((b"content-type", b"application/json"), _AGENT)
 _IN_PROCESS_ORIGIN = Origin("in-process", "", 0)
 
 
 @frozen
 class Route:
-    """Where one endpoint of one deployment is, in the upstream pool's terms."""
+    """Where one endpoint of one deployment is, in the upstream pool's terms.
+
+    :ivar headers: constant headers of a call with a JSON body.
+    :ivar upload_headers: constant headers of a call with a multipart body.
+    """
 
     engine: Any
     stream_engine: Any
     origin: Origin
     path: bytes
     headers: tuple[tuple[bytes, bytes], ...] = field(repr=False)
-    auth: tuple[tuple[bytes, bytes], ...] = field(repr=False)
+    upload_headers: tuple[tuple[bytes, bytes], ...] = field(repr=False)
 
 
 @define
@@ -77,11 +79,8 @@ class ProxyCore:
     def _work_out(self, deployment: Deployment, endpoint: str) -> Route:
         if deployment.provider in IN_PROCESS:
             path = b"/v1/" + endpoint.encode("ascii")
-            return Route(self.in_process, self.in_process, _IN_PROCESS_ORIGIN, path, _COMMON, ())
+            return Route(self.in_process, self.in_process, _IN_PROCESS_ORIGIN, path, _COMMON, (_AGENT,))
         target = PROVIDERS[deployment.provider].target(deployment, endpoint)
         origin = Origin(target.scheme, target.host, target.port, deployment.tls, deployment.proxy_url)
         headers = _COMMON + target.headers
-        return Route(self.pool, self.stream_pool, origin, target.path, headers, target.headers)
-
-
-__all__ = ["IPlanner", "IUpstreamPool", "ProxyCore", "Route"]
+        return Route(self.pool, self.stream_pool, origin, target.path, headers, (_AGENT, *target.headers))

@@ -9,6 +9,7 @@ from attrs import frozen
 class ProxySettings:
     """Bounds and patience of the ``/v1`` proxy; sizes in bytes, times in seconds.
 
+    :ivar spool_dir: private folder for the encrypted beginnings of uploads.
     :ivar commit_after_s: how long a stream's reply head waits for the first event.
     :ivar keepalive_s: silence after which a committed stream gets a comment.
     :ivar idle_timeout_s: longest silence of an upstream within a body.
@@ -16,6 +17,7 @@ class ProxySettings:
     :ivar max_stream_duration_s: from upstream head to last byte; ``None`` is off.
     """
 
+    spool_dir: str
     max_request_body: int = 20 << 20
     max_response_body: int = 50 << 20
     max_event: int = 4 << 20
