@@ -1,0 +1,98 @@
+"""Passwords, kept as argon2id hashes (RFC 9106)."""
+
+from __future__ import annotations
+
+from typing import Any, Callable
+
+from argon2 import PasswordHasher
+from argon2.exceptions import InvalidHashError, VerificationError
+from twisted.internet.defer import Deferred, DeferredSemaphore, fail
+
+from voidllm.core.errors import Refusal
+from voidllm.core.world import World
+
+MAX_CHARACTERS = 256
+
+# RFC 9106 section 4, second recommendation.
+_HASHER = PasswordHasher(time_cost=3, memory_cost=64 * 1024, parallelism=4)
+# Each computation takes 64 MiB: strangers who log in must not decide how many run.
+_AT_ONCE = 2
+_WAITING = 32
+
+
+def hash_password(world: World, password: str) -> Deferred[str]:
+    """Give the hash to store for ``password``, computed off the reactor.
+
+    For commands of operators; what strangers can reach uses :class:`Passwords`, which has
+    a bound. The Deferred fails with a 400 :class:`~voidllm.core.errors.Refusal` for a
+    password that is empty or too long.
+    """
+    return Passwords(world).hash(password)
+
+
+class Passwords:
+    """Makes and checks password hashes off the reactor, a few at a time.
+
+    :param hasher: tests give a cheaper one.
+    """
+
+    def __init__(self, world: World, hasher: PasswordHasher = _HASHER) -> None:
+        self._in_thread = world.in_thread
+        self._hasher = hasher
+        self._turns = DeferredSemaphore(_AT_ONCE)
+        self._decoy: str | None = None
+
+    def hash(self, password: str) -> Deferred[str]:
+        """Give the hash to store for ``password``.
+
+        The Deferred fails with a 400 :class:`~voidllm.core.errors.Refusal` for an empty or
+        overlong password, and with a 503 one if too many computations are waiting.
+        """
+        if not _acceptable(password):
+            problem = f"a password has 1 to {MAX_CHARACTERS} characters"
+            return fail(Refusal(400, "bad_request", problem, param="password"))
+        return self._run(self._hasher.hash, password)
+
+    def verify(self, stored: str | None, password: str) -> Deferred[bool]:
+        """Say whether ``password`` is the one that ``stored`` was made from.
+
+        :param stored: ``None`` when there is no such user or no password; the answer is then
+            no, and takes as long as any other, so that it tells nobody which users exist.
+        """
+        if not _acceptable(password):
+            # Nothing was ever made from it; the work is done all the same.
+            stored, password = None, ""
+        return self._run(self._verify, stored, password)
+
+    def outdated(self, stored: str) -> bool:
+        """Say whether a hash was made with weaker settings and should be made anew at login."""
+        try:
+            return self._hasher.check_needs_rehash(stored)
+        except InvalidHashError:
+            return True
+
+    def _verify(self, stored: str | None, password: str) -> bool:
+        if stored is None:
+            if self._decoy is None:
+                self._decoy = self._hasher.hash("nobody has this password")
+            self._matches(self._decoy, password)
+            return False
+        return self._matches(stored, password)
+
+    def _matches(self, stored: str, password: str) -> bool:
+        try:
+            return self._hasher.verify(stored, password)
+        except (VerificationError, InvalidHashError):
+            return False
+
+    def _run(self, f: Callable[..., Any], *args: Any) -> Deferred[Any]:
+        if len(self._turns.waiting) >= _WAITING:
+            return fail(
+                Refusal(503, "service_unavailable", "too many logins at the same time", retry_after_ms=1000)
+            )
+        return self._turns.run(self._in_thread, f, *args)
+
+
+def _acceptable(password: str) -> bool:
+    # A lone surrogate has no UTF-8; the error that says so would carry the password.
+    return 0 < len(password) <= MAX_CHARACTERS and not any("\ud800" <= c <= "\udfff" for c in password)

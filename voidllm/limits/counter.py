@@ -1,0 +1,146 @@
+"""One scope's limits and what it has used of them."""
+
+from __future__ import annotations
+
+from typing import Iterator
+
+from attrs import frozen
+
+from voidllm.core.principal import Limits
+from voidllm.limits.headers import Gauge
+from voidllm.limits.windows import DAY_MS, TICK_MS, CalendarWindow, SlidingMinute, month_start_ms
+
+_ENDLESS = 1 << 62
+
+
+@frozen
+class Now:
+    """One moment, in the units of the windows.
+
+    :ivar steady_ms: milliseconds that never go back; ``tick`` is the second of it.
+    :ivar wall_ms: Unix milliseconds; ``day`` and ``month`` are numbers in UTC.
+    """
+
+    steady_ms: int
+    wall_ms: int
+    tick: int
+    day: int
+    month: int
+
+
+@frozen
+class Verdict:
+    """Why a limit refuses.
+
+    :ivar unit: ``requests`` or ``tokens``.
+    :ivar wait_ms: when it could be admitted, or ``None`` if the ask alone is over the limit.
+    """
+
+    unit: str
+    wait_ms: int | None
+
+
+class Counter:
+    """What one scope has used, and the limits last seen for it.
+
+    Everything is counted whatever is limited, so that a limit that is set later finds the
+    truth, and one that is changed keeps it.
+
+    :ivar rpm: requests a minute; this and the next four are huge where unlimited.
+    :ivar tpm: tokens a minute.
+    :ivar rpd: requests a day.
+    :ivar tpd: tokens a day.
+    :ivar tpc: tokens a calendar month.
+    :ivar minute: ``None`` while nothing was used in the last minute.
+    """
+
+    __slots__ = ("day", "limits", "minute", "month", "rpd", "rpm", "tpc", "tpd", "tpm")
+
+    def __init__(self) -> None:
+        self.limits: Limits | None = None
+        self.rpm = self.tpm = self.rpd = self.tpd = self.tpc = _ENDLESS
+        self.minute: SlidingMinute | None = None
+        self.day = CalendarWindow()
+        self.month = CalendarWindow()
+
+    def adopt(self, limits: Limits) -> None:
+        """Use ``limits`` from now on."""
+        self.limits = limits
+        self.rpm = limits.requests_per_minute or _ENDLESS
+        self.tpm = limits.tokens_per_minute or _ENDLESS
+        self.rpd = limits.requests_per_day or _ENDLESS
+        self.tpd = limits.tokens_per_day or _ENDLESS
+        self.tpc = limits.tokens_per_month or _ENDLESS
+
+    def wake(self, tick: int) -> SlidingMinute:
+        """Make the sliding minute that an idle counter has not got."""
+        self.minute = SlidingMinute(tick)
+        return self.minute
+
+    def refresh(self, now: Now) -> SlidingMinute:
+        """Bring every window up to ``now``; gives the minute."""
+        minute = self.minute or self.wake(now.tick)
+        minute.advance(now.tick)
+        self.day.enter(now.day)
+        self.month.enter(now.month)
+        return minute
+
+    def idle(self, now: Now) -> bool:
+        """Drop the minute if it is empty; says whether the counter holds nothing that counts."""
+        if self.minute is not None:
+            self.minute.advance(now.tick)
+            if not self.minute.ticks_until_empty():
+                self.minute = None
+        return self.minute is None and self.month.period < now.month
+
+    def verdicts(self, tokens: int, now: Now) -> Iterator[Verdict]:
+        """Say of every limit that refuses one request of ``tokens`` why."""
+        minute = self.refresh(now)
+        if minute.requests >= self.rpm:
+            yield Verdict("requests", _ticks_ms(minute.ticks_until_requests(self.rpm - 1), now))
+        if self.day.requests >= self.rpd:
+            yield Verdict("requests", _day_end_ms(now))
+        if tokens > min(self.tpm, self.tpd, self.tpc):
+            yield Verdict("tokens", None)
+            return
+        if minute.tokens + tokens > self.tpm:
+            yield Verdict("tokens", _ticks_ms(minute.ticks_until_tokens(self.tpm - tokens), now))
+        if self.day.tokens + tokens > self.tpd:
+            yield Verdict("tokens", _day_end_ms(now))
+        if self.month.tokens + tokens > self.tpc:
+            yield Verdict("tokens", _month_end_ms(now))
+
+    def request_gauges(self, now: Now) -> Iterator[Gauge]:
+        """Say how every limit on requests stands."""
+        minute = self.refresh(now)
+        if self.rpm != _ENDLESS:
+            yield _gauge(self.rpm, minute.requests, _ticks_ms(minute.ticks_until_empty(), now))
+        if self.rpd != _ENDLESS:
+            yield _gauge(self.rpd, self.day.requests, _day_end_ms(now))
+
+    def token_gauges(self, now: Now) -> Iterator[Gauge]:
+        """Say how every limit on tokens stands."""
+        minute = self.refresh(now)
+        if self.tpm != _ENDLESS:
+            yield _gauge(self.tpm, minute.tokens, _ticks_ms(minute.ticks_until_empty(), now))
+        if self.tpd != _ENDLESS:
+            yield _gauge(self.tpd, self.day.tokens, _day_end_ms(now))
+        if self.tpc != _ENDLESS:
+            yield _gauge(self.tpc, self.month.tokens, _month_end_ms(now))
+
+
+def _gauge(limit: int, used: int, reset_ms: int) -> Gauge:
+    # Settled truth may be over the limit.
+    return Gauge(limit, max(0, limit - used), reset_ms)
+
+
+def _ticks_ms(ticks: int, now: Now) -> int:
+    return (now.tick + ticks) * TICK_MS - now.steady_ms if ticks else 0
+
+
+def _day_end_ms(now: Now) -> int:
+    return (now.day + 1) * DAY_MS - now.wall_ms
+
+
+def _month_end_ms(now: Now) -> int:
+    return month_start_ms(now.month + 1) - now.wall_ms

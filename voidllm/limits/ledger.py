@@ -1,0 +1,240 @@
+"""The limiter of one process, in memory."""
+
+from __future__ import annotations
+
+from itertools import islice
+from typing import Iterable, Iterator
+
+from zope.interface import implementer
+
+from voidllm.core.errors import Refusal
+from voidllm.core.interfaces import ILimiter
+from voidllm.core.principal import Scope
+from voidllm.core.usage import UsageEvent
+from voidllm.limits.counter import Counter, Now, Verdict
+from voidllm.limits.headers import Headers, render, tightest
+from voidllm.limits.recount import ScopeUsed, recount
+from voidllm.limits.reservation import UNLIMITED, Reservation, SettledTwice
+from voidllm.limits.windows import DAY_MS, SLOTS, TICK_MS, month_of
+
+_FIRST_SWEPT = 256
+
+
+@implementer(ILimiter)
+class MemoryLimiter:
+    """Decides on every limit of every scope at once, and counts only what it admits.
+
+    Minutes run on a clock that follows the wall clock forwards and ignores its steps back;
+    a step forwards ends the current minute early. Days and months are those of the wall clock.
+
+    Memory: one counter for each scope that was used in the current month and has limits, about
+    1 KB while it was used in the last minute. A few old ones are looked at every second.
+    """
+
+    def __init__(self) -> None:
+        self._counters: dict[tuple[str, str], Counter] = {}
+        self._wall_ms = -1
+        self._steady_ms = -1
+        self._tick = 0
+        self._day = -1
+        self._month = 0
+        self._sweep: Iterator[tuple[str, str]] = iter(())
+
+    def __len__(self) -> int:
+        return len(self._counters)
+
+    def reserve(self, scopes: tuple[Scope, ...], tokens: int, now_ms: int) -> Reservation:
+        """Count one request and ``tokens`` in every scope, or in none.
+
+        :param tokens: the estimate; it stands until :meth:`settle`.
+        :raises Refusal: 429, ``token_limit_exceeded`` if tokens are what keeps it out longest,
+            else ``rate_limit_exceeded``. ``retry_after_ms`` is when everything that is counted
+            now would leave room for it; ``None`` if the estimate alone is over a limit, so
+            that only a smaller request can succeed.
+        """
+        if not scopes:
+            return UNLIMITED
+        if now_ms != self._wall_ms:
+            self._advance(now_ms)
+        tick, day, month = self._tick, self._day, self._month
+        find = self._counters.get
+        counters = []
+        for scope in scopes:
+            counter = find((scope.kind, scope.id)) or self._open(scope)
+            if counter.limits is not scope.limits:
+                counter.adopt(scope.limits)
+            minute = counter.minute or counter.wake(tick)
+            if minute.tick < tick:
+                minute.advance(tick)
+            in_day = counter.day
+            if in_day.period != day:
+                in_day.enter(day)
+            in_month = counter.month
+            if in_month.period != month:
+                in_month.enter(month)
+            if (
+                minute.requests >= counter.rpm
+                or minute.tokens + tokens > counter.tpm
+                or in_day.requests >= counter.rpd
+                or in_day.tokens + tokens > counter.tpd
+                or in_month.tokens + tokens > counter.tpc
+            ):
+                raise self._refusal(scopes, tokens)
+            counters.append(counter)
+        # Written out, because calls would cost more than what they do; see SlidingMinute.add.
+        slot = tick % SLOTS
+        for counter in counters:
+            used = counter.minute
+            assert used is not None
+            used.last = tick
+            used.requests += 1
+            used.request_slots[slot] += 1
+            used.tokens += tokens
+            used.token_slots[slot] += tokens
+            in_day = counter.day
+            in_day.requests += 1
+            in_day.tokens += tokens
+            counter.month.tokens += tokens
+        return Reservation(scopes, counters, tokens, tick, day, month)
+
+    def settle(self, reservation: Reservation, tokens: int, now_ms: int) -> None:
+        """Replace the estimate by the truth, which may take a scope over its limit.
+
+        What was reserved too much is given back where it was counted. What was used beyond the
+        estimate counts in the current minute, and in the day and month of the reservation.
+
+        :raises SettledTwice: if it was settled before.
+        """
+        if reservation is UNLIMITED:
+            return
+        if reservation.settled:
+            raise SettledTwice("a reservation is settled once")
+        reservation.settled = True
+        more = tokens - reservation.tokens
+        if more == 0:
+            return
+        if now_ms != self._wall_ms:
+            self._advance(now_ms)
+        counters = reservation.counters
+        if more > 0:
+            # The counter may have been swept meanwhile.
+            counters = [self._find(scope) for scope in reservation.scopes]
+        for counter in counters:
+            if more > 0:
+                minute = counter.minute or counter.wake(self._tick)
+                minute.advance(self._tick)
+                minute.add(0, more)
+            elif counter.minute is not None:
+                counter.minute.advance(self._tick)
+                counter.minute.take_back(reservation.tick, -more)
+            counter.day.adjust(reservation.day, more)
+            counter.month.adjust(reservation.month, more)
+
+    def headers(self, reservation: Reservation, now_ms: int) -> Headers:
+        """Give ``x-ratelimit-*`` of the scope with the fewest requests and tokens left."""
+        if not reservation.counters:
+            return ()
+        if now_ms != self._wall_ms:
+            self._advance(now_ms)
+        now = self._now()
+        return _headers(reservation.counters, now)
+
+    def rebuild(
+        self,
+        usages: Iterable[ScopeUsed],
+        now_ms: int,
+        events: Iterable[UsageEvent] = (),
+        wanted: frozenset[tuple[str, str]] | None = None,
+    ) -> None:
+        """Add what was used in the current day and month before this process began.
+
+        Called once, before the first request. The caller takes care that no unit of work is
+        in both ``usages`` and ``events``.
+
+        :param usages: the store's sums, read for the day and month of ``now_ms``.
+        :param events: what is in the journal and not in the store.
+        :param wanted: ``(kind, id)`` of the scopes to seed, ``None`` for all.
+        """
+        self._advance(now_ms)
+        for key, used in recount(usages, events, self._day, self._month, wanted).items():
+            counter = self._counters.setdefault(key, Counter())
+            counter.day.enter(self._day)
+            counter.day.add(used.day_requests, used.day_tokens)
+            counter.month.enter(self._month)
+            counter.month.add(used.month_requests, used.month_tokens)
+
+    def _open(self, scope: Scope) -> Counter:
+        counter = self._counters[scope.kind, scope.id] = Counter()
+        return counter
+
+    def _find(self, scope: Scope) -> Counter:
+        counter = self._counters.get((scope.kind, scope.id)) or self._open(scope)
+        if counter.limits is None:
+            counter.adopt(scope.limits)
+        return counter
+
+    def _advance(self, now_ms: int) -> None:
+        if self._wall_ms < 0:
+            self._steady_ms = now_ms
+        elif now_ms > self._wall_ms:
+            self._steady_ms += now_ms - self._wall_ms
+        self._wall_ms = now_ms
+        day = now_ms // DAY_MS
+        if day != self._day:
+            self._day = day
+            self._month = month_of(day)
+        tick = self._steady_ms // TICK_MS
+        if tick != self._tick:
+            self._tick = tick
+            self._sweep_some()
+
+    def _sweep_some(self) -> None:
+        counters, now = self._counters, self._now()
+        keys = list(islice(self._sweep, _FIRST_SWEPT + len(counters) // _FIRST_SWEPT))
+        if not keys:
+            # A list, because counters come and go while it is walked.
+            self._sweep = iter(list(counters))
+            return
+        for key in keys:
+            counter = counters.get(key)
+            if counter is not None and counter.idle(now):
+                del counters[key]
+
+    def _now(self) -> Now:
+        return Now(self._steady_ms, self._wall_ms, self._tick, self._day, self._month)
+
+    def _refusal(self, scopes: tuple[Scope, ...], tokens: int) -> Refusal:
+        now = self._now()
+        worst: Verdict | None = None
+        culprit: Counter | None = None
+        kind = ""
+        for scope in scopes:
+            counter = self._find(scope)
+            if counter.limits is not scope.limits:
+                counter.adopt(scope.limits)
+            for verdict in counter.verdicts(tokens, now):
+                if worst is None or _later(verdict, worst):
+                    worst, culprit, kind = verdict, counter, scope.kind
+        assert worst is not None and culprit is not None
+        headers = _headers([culprit], now)
+        if worst.unit == "requests":
+            message = f"the {kind}'s request limit is used up"
+            return Refusal(429, "rate_limit_exceeded", message, None, worst.wait_ms, headers)
+        if worst.wait_ms is None:
+            message = f"the request needs more tokens than the {kind}'s token limit allows at all"
+        else:
+            message = f"the {kind}'s token limit does not leave enough for this request"
+        return Refusal(429, "token_limit_exceeded", message, None, worst.wait_ms, headers)
+
+
+def _later(one: Verdict, other: Verdict) -> bool:
+    if one.wait_ms is None or other.wait_ms is None:
+        return other.wait_ms is not None
+    return one.wait_ms > other.wait_ms
+
+
+def _headers(counters: list[Counter], now: Now) -> Headers:
+    return render(
+        tightest(gauge for counter in counters for gauge in counter.request_gauges(now)),
+        tightest(gauge for counter in counters for gauge in counter.token_gauges(now)),
+    )
