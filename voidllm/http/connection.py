@@ -24,6 +24,7 @@ from voidllm.http.direct import sender
 from voidllm.http.dispatch import hand_over, log_crash
 from voidllm.http.framing import (
     BadMessage,
+    Head,
     RequestLine,
     head_too_large,
     malformed,
@@ -61,6 +62,10 @@ class FrontConnection(Protocol):
         self._settings = factory.settings
         self._buffer = b""
         self._line: RequestLine | None = None
+        self._last_text = b""
+        self._last_line: Any = None
+        self._fast = False
+        self._scanned = 0
         self._blank_seen = False
         self._first_byte_s: float | None = None
         self._body: ArrivingBody | None = None
@@ -210,31 +215,48 @@ class FrontConnection(Protocol):
             if self._blank_seen:
                 raise malformed("there is more than one empty line before the request")
             self._blank_seen = True
+            self._scanned = 0
             data = self._buffer = data[2:]
             if not data:
                 return self._wait(started)
         limit = self._settings.max_head_bytes
-        end = data.find(b"\r\n\r\n", 0, limit) + 4
         line = self._line
         if line is None:
-            stop = data.find(b"\r\n", 0, limit)
-            if stop >= 0:
-                line = parse_request_line(data[:stop])
-        if line is None:
-            self._check_partial(data)
-            return self._wait(started)
-        if not self.factory.is_fast(line.method, line.path) and self.factory.site is not None:
+            stop = data.find(b"\r\n", max(0, self._scanned - 1), limit)
+            if stop < 0:
+                return self._wait(started)
+            line = self._line = self._classify(data[:stop])
+        if not self._fast and self.factory.site is not None:
             self._hand_over(data)
             return False
+        end = data.find(b"\r\n\r\n", max(0, self._scanned - 3), limit) + 4
         if end < 4:
-            self._check_partial(data)
-            self._line = line
             return self._wait(started)
         head = parse_head(data[:end], line, self._settings.max_fields)
         self._line = self._first_byte_s = None
         self._blank_seen = False
+        self._scanned = 0
         self._phase = _BODY
         self._watch.clear()
+        self._begin(head, data, end, started)
+        return True
+
+    def _classify(self, text: bytes) -> RequestLine:
+        """Check a request line and decide which side serves it."""
+        # Connections that are kept tend to ask for one thing over and over.
+        if text == self._last_text:
+            return self._last_line  # type: ignore[no-any-return]
+        line = parse_request_line(text)
+        self._fast = self.factory.is_fast(line.method, line.path)
+        if len(text) <= 200:
+            self._last_text = text
+            self._last_line = line
+        else:
+            self._last_text = b""
+        return line
+
+    def _begin(self, head: Head, data: bytes, end: int, started: float) -> None:
+        """Hand the request that begins with ``data[:end]`` to its handler."""
         length = head.content_length
         size = len(data)
         body: WholeBody | ArrivingBody
@@ -253,6 +275,7 @@ class FrontConnection(Protocol):
         if self._peer_trusted:
             client = factory.trusted.client(client, [v for n, v in head.headers if n == b"x-forwarded-for"])
         request_id = choose_request_id(head.request_id, factory.world)
+        line = head.line
         request = Request(
             line.method,
             line.path,
@@ -269,25 +292,24 @@ class FrontConnection(Protocol):
         self._responder = responder
         factory.population.in_flight += 1
         try:
-            if factory.is_fast(line.method, line.path):
-                factory.handler.handle(request, responder)
-            else:
-                factory.not_found.handle(request, responder)
+            (factory.handler if self._fast else factory.not_found).handle(request, responder)
         except Exception as error:
             if responder.closed:
                 log_crash(error)
             else:
                 self._crashed(error)
-        return True
-
-    def _check_partial(self, data: bytes) -> None:
-        if len(data) >= self._settings.max_head_bytes:
-            raise head_too_large()
-        if _LONE_LF.search(data) is not None:
-            raise malformed("a line of the request head ends in LF alone")
 
     def _wait(self, started: float) -> bool:
-        """Wait for the rest of a head, until an absolute moment."""
+        """Wait for the rest of a head, until an absolute moment.
+
+        :raises BadMessage: when what is there cannot become a head any more.
+        """
+        data = self._buffer
+        if len(data) >= self._settings.max_head_bytes:
+            raise head_too_large()
+        if _LONE_LF.search(data, max(0, self._scanned - 1)) is not None:
+            raise malformed("a line of the request head ends in LF alone")
+        self._scanned = len(data)
         if self._phase != _HEAD:
             self._phase = _HEAD
             now = self._seconds()
