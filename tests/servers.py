@@ -14,6 +14,7 @@ import socket
 import subprocess
 import tempfile
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Callable
 
@@ -23,6 +24,10 @@ import psycopg2
 BIN_VARIABLE = "VOIDLLM_TEST_POSTGRES_BIN"
 
 _databases = itertools.count(1)
+
+# The kernel takes the end of the thread that forked for the end of the parent, and threads of
+# a reactor's pool end with each test.
+_spawner = ThreadPoolExecutor(1, "servers")
 
 
 def free_port() -> int:
@@ -81,8 +86,12 @@ class PostgresServer:
             "shared_buffers": "16MB",
         }
         flags = [part for name, value in options.items() for part in ("-c", f"{name}={value}")]
+        self._process = _spawner.submit(self._spawn, flags).result()
+        self._await(self._answers, "does not answer")
+
+    def _spawn(self, flags: list[str]) -> subprocess.Popen[bytes]:
         with open(self._log, "ab") as log:
-            self._process = subprocess.Popen(
+            return subprocess.Popen(
                 [*_dies_with_parent(), self._bin / "postgres", "-D", self._data, *flags],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
@@ -90,7 +99,6 @@ class PostgresServer:
                 cwd=self._folder,
                 **self._identity,
             )
-        self._await(self._answers, "does not answer")
 
     def stop(self) -> None:
         """End the server as a crash would: nothing is finished, nothing is said (``-m immediate``)."""

@@ -11,11 +11,12 @@ from twisted.logger import Logger
 from voidllm.core.principal import Limits
 from voidllm.core.usage import UsageEvent
 from voidllm.core.world import World
-from voidllm.store import access_load, keys, state, tenants, usage_commit, usage_report
+from voidllm.store import access_load, directory, keys, state, tenants, usage_commit, usage_report
 from voidllm.store.dialect import Dialect
 from voidllm.store.records import (
     ApiKey,
     Bootstrap,
+    Member,
     NewKey,
     NewSecret,
     Org,
@@ -94,6 +95,18 @@ class SQLStore:
         self, old_id: str, new: NewSecret, grace_until_ms: int, now_ms: int
     ) -> Deferred[ApiKey | None]:
         return self._change(partial(keys.rotate_key, old_id, new, grace_until_ms, now_ms))
+
+    def find_org(self, ref: str | None = None) -> Deferred[Org | None]:
+        return self._read(partial(directory.find_org, ref))
+
+    def find_team(self, org_id: str, ref: str) -> Deferred[Team | None]:
+        return self._read(partial(directory.find_team, org_id, ref))
+
+    def find_member(self, org_id: str, ref: str | None = None) -> Deferred[Member | None]:
+        return self._read(partial(directory.find_member, org_id, ref))
+
+    def find_service_account(self, org_id: str, ref: str) -> Deferred[ServiceAccount | None]:
+        return self._read(partial(directory.find_service_account, org_id, ref))
 
     def create_org(self, org: Org) -> Deferred[Org]:
         return self._change(partial(tenants.create_org, org))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import partial
 from typing import Sequence
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, DeferredLock
 from twisted.logger import Logger
 from zope.interface import implementer
 
@@ -77,6 +77,7 @@ class PostgresStore(SQLStore):
         self._pool: Pool | None = None
         self._listening: Listening | None = None
         self._days: set[int] = set()
+        self._resolving = DeferredLock()
 
     def start(self) -> Deferred[None]:
         """Connect, bring the tables up to date and listen for changes.
@@ -156,7 +157,12 @@ class PostgresStore(SQLStore):
             self._days.add(day)
 
     async def _resolve(self) -> str:
-        return await resolved(self._world, self._parameters)
+        # One at a time: a name server that is down must not use up the process's threads.
+        await self._resolving.acquire()
+        try:
+            return await resolved(self._world, self._parameters)
+        finally:
+            self._resolving.release()
 
     async def _run(self, make: Make[T], *, write: bool, repeatable: bool) -> T:
         begin = (self._dialect.begin_write if write else self._dialect.begin_read,)

@@ -70,6 +70,19 @@ class ServiceAccount:
 
 
 @frozen
+class Member:
+    """A user as a member of an organisation.
+
+    :ivar role: ``member``, ``team_admin``, ``org_admin`` or ``system_admin``.
+    """
+
+    id: str
+    email: str
+    name: str
+    role: str
+
+
+@frozen
 class NewKey:
     """A key to be created.
 

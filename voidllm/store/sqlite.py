@@ -16,7 +16,7 @@ from zope.interface import implementer
 from voidllm.core.errors import StateError, StoreUnavailable
 from voidllm.core.interfaces import IStore
 from voidllm.core.world import World
-from voidllm.store.base import Make, SQLStore
+from voidllm.store.base import Make, SQLStore, detached
 from voidllm.store.dialect import SQLITE
 from voidllm.store.migrate import migrate, migrations
 from voidllm.store.sqlite_errors import ERRORS, store_error
@@ -36,8 +36,8 @@ class SQLiteStore(SQLStore):
     SQLite opens its files itself, so this is not for simulated file systems: a simulated
     world uses :data:`MEMORY`, or a real path.
 
-    :param synchronous: ``normal`` loses nothing when a process dies, ``full`` nothing when
-        the power fails either. (The usage journal is kept until a later check in both.)
+    :param synchronous: ``normal`` loses nothing when a process dies, but the last transactions
+        when the power fails; ``full`` does not lose those either. Neither loses half of one.
     :param inline: work in the caller's thread; by default if the reactor has no threads.
     :param depth: how many operations may wait, for writing and for reading.
     """
@@ -71,7 +71,7 @@ class SQLiteStore(SQLStore):
 
         :raises StateError: if another process has it, or its migrations do not match.
         """
-        return Deferred.fromCoroutine(self._start())
+        return detached(self._start())
 
     async def _start(self) -> None:
         if self._writer is not None:
@@ -93,7 +93,7 @@ class SQLiteStore(SQLStore):
 
     def stop(self) -> Deferred[None]:
         """Finish what is queued, close the file and give up its lock."""
-        return Deferred.fromCoroutine(self._stop())
+        return detached(self._stop())
 
     async def _stop(self) -> None:
         reader, self._reader = self._reader, None

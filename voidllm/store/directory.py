@@ -1,0 +1,77 @@
+"""Who is meant by a name or an id: organisations, and teams, people and programs within one."""
+
+from __future__ import annotations
+
+from voidllm.store import limits_rows
+from voidllm.store.records import Member, Org, ServiceAccount, Team
+from voidllm.store.statements import Op, q
+
+_ORG = (
+    f"SELECT o.id, o.name, o.slug, o.created_at_ms, {limits_rows.COLUMNS} FROM organizations o"  # noqa: S608
+    " LEFT JOIN scope_limits l ON l.scope_kind = 'org' AND l.scope_id = o.id"
+    " WHERE o.deleted_at_ms IS NULL"
+)
+
+_TEAM = (
+    f"SELECT t.id, t.org_id, t.name, t.slug, t.created_at_ms, {limits_rows.COLUMNS} FROM teams t"  # noqa: S608
+    " LEFT JOIN scope_limits l ON l.scope_kind = 'team' AND l.scope_id = t.id"
+    " WHERE t.deleted_at_ms IS NULL AND t.org_id = ?"
+)
+
+_MEMBER = (
+    "SELECT u.id, u.email, u.name, u.is_system_admin, m.role FROM users u"
+    " LEFT JOIN org_memberships m ON m.org_id = ? AND m.user_id = u.id"
+    " WHERE u.deleted_at_ms IS NULL AND (m.role IS NOT NULL OR u.is_system_admin = 1)"
+)
+
+
+def find_org(ref: str | None) -> Op[Org | None]:
+    """Find the organisation with this id or slug; the oldest one without ``ref``."""
+    if ref is None:
+        rows = yield q(_ORG + " ORDER BY o.id LIMIT 1")
+    else:
+        rows = yield q(_ORG + " AND (o.id = ? OR o.slug = ?)", ref, ref)
+    if len(rows) != 1:
+        return None
+    id_, name, slug, created, *limits = rows[0]
+    return Org(id_, name, slug, created, limits_rows.from_row(tuple(limits)))
+
+
+def find_team(org_id: str, ref: str) -> Op[Team | None]:
+    """Find the team of an organisation with this id or slug."""
+    rows = yield q(_TEAM + " AND (t.id = ? OR t.slug = ?)", org_id, ref, ref)
+    if len(rows) != 1:
+        return None
+    id_, org, name, slug, created, *limits = rows[0]
+    return Team(id_, org, name, slug, created, limits_rows.from_row(tuple(limits)))
+
+
+def find_member(org_id: str, ref: str | None) -> Op[Member | None]:
+    """Find the user with this id or e-mail address who belongs to an organisation.
+
+    System administrators belong to every one. Without ``ref`` it is the oldest administrator.
+    """
+    if ref is None:
+        rows = yield q(
+            _MEMBER + " AND (m.role = 'org_admin' OR u.is_system_admin = 1) ORDER BY u.id LIMIT 1", org_id
+        )
+    else:
+        rows = yield q(_MEMBER + " AND (u.id = ? OR lower(u.email) = lower(?))", org_id, ref, ref)
+    if len(rows) != 1:
+        return None
+    id_, email, name, system_admin, role = rows[0]
+    return Member(id_, email, name, "system_admin" if system_admin else role)
+
+
+def find_service_account(org_id: str, ref: str) -> Op[ServiceAccount | None]:
+    """Find the service account of an organisation with this id or name; of several the oldest."""
+    rows = yield q(
+        "SELECT s.id, s.org_id, s.name, s.created_at_ms, s.team_id FROM service_accounts s"
+        " LEFT JOIN teams t ON t.id = s.team_id"
+        " WHERE s.deleted_at_ms IS NULL AND t.deleted_at_ms IS NULL AND s.org_id = ?"
+        " AND (s.id = ? OR s.name = ?) ORDER BY s.id LIMIT 1",
+        org_id,
+        ref,
+        ref,
+    )
+    return ServiceAccount(*rows[0]) if rows else None
