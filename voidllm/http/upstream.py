@@ -38,7 +38,7 @@ class UpstreamFailure:
     detail: str = ""
 
 
-@frozen
+@frozen(cache_hash=True)
 class Origin:
     """Where connections go and what they share: the key of the pool."""
 
