@@ -4,7 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
+import ujson
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IPushProducer
 from twisted.trial.unittest import TestCase
+from zope.interface import implementer
 
 from tests.http.wire import DATE, Echo, RawClient, Reply, connect, get, post
 
@@ -60,7 +64,7 @@ class FaceBehaviour:
         """A GET gives the handler method, path and query, and its reply is complete."""
         (reply,) = await self.send(get(b"/v1/a?x=1?y", b"Connection: close"))
         assert reply.status == 200
-        told = __import__("ujson").loads(reply.body)
+        told = ujson.loads(reply.body)
         assert (told["method"], told["path"], told["query"]) == ("GET", "/v1/a", "x=1?y")
         assert told["client"] == "127.0.0.1"
         assert DATE.match(reply.headers["date"])
@@ -81,7 +85,7 @@ class FaceBehaviour:
         """Pipelined requests in one segment are answered in order."""
         data = b"".join(post(b"/v1/%d" % n, b"b%d" % n) for n in range(5))
         replies = await self.send(data + post(b"/v1/z", b"", b"Connection: close"))
-        paths = [__import__("ujson").loads(r.body)["path"] for r in replies]
+        paths = [ujson.loads(r.body)["path"] for r in replies]
         assert paths == ["/v1/0", "/v1/1", "/v1/2", "/v1/3", "/v1/4", "/v1/z"]
 
     async def test_chunked_request(self: Any) -> None:
@@ -198,6 +202,116 @@ class FaceBehaviour:
         (reply,) = await busy.all()
         assert (reply.headers["connection"], reply.body) == ("close", b"last")
         await drained
+
+    async def test_backpressure(self: Any) -> None:
+        """A client that does not read pauses the producer; reading on, it gets every byte."""
+        client = await self.client()
+        client.transport.write(get(b"/v1/later"))
+        while not self.handler.open:
+            await turn(self.reactor)
+        client.transport.pauseProducing()
+        pump = Pump(self.handler.open[0][1], 30_000_000)
+        pump.run()
+        assert pump.paused
+        assert pump.left > 10_000_000
+        parts: list[bytes] = []
+        over = Deferred()
+
+        def take(data: bytes) -> None:
+            parts.append(data)
+            if data.endswith(b"\r\n0\r\n\r\n"):
+                over.callback(None)
+
+        client.dataReceived = take
+        client.transport.resumeProducing()
+        await over
+        assert b"".join(parts).count(b"x") == 30_000_000
+
+    async def test_client_leaves_a_stream(self: Any) -> None:
+        """A client that leaves in the middle of a stream stops the producer."""
+        client = await self.client()
+        client.transport.write(get(b"/v1/later"))
+        while not self.handler.open:
+            await turn(self.reactor)
+        pump = Pump(self.handler.open[0][1], 10**9)
+        client.transport.abortConnection()
+        while not pump.gone:
+            await turn(self.reactor)
+        assert self.factory.in_flight == 0
+
+    async def test_abort_keeps_what_was_sent(self: Any) -> None:
+        """An aborted chunked reply arrives as far as it was sent, and without its end."""
+        client = await self.client()
+        client.transport.write(get(b"/v1/later"))
+        while not self.handler.open:
+            await turn(self.reactor)
+        responder = self.handler.open[0][1]
+        responder.head(200, [])
+        responder.chunk(b"data: error")
+        responder.abort()
+        await client.until(lambda: False)
+        assert client.received.endswith(b"data: error\r\n")
+
+    async def test_abort_of_an_old_reply(self: Any) -> None:
+        """An aborted HTTP/1.0 reply is reset, because its end would look complete."""
+        client = await self.client()
+        client.transport.write(b"GET /v1/later HTTP/1.0\r\n\r\n")
+        while not self.handler.open:
+            await turn(self.reactor)
+        responder = self.handler.open[0][1]
+        responder.head(200, [])
+        responder.chunk(b"part")
+        responder.abort()
+        await client.until(lambda: False)
+        assert client.reason.type.__name__ == "ConnectionLost"
+
+    async def test_abort_all(self: Any) -> None:
+        """Dropping every connection tells each handler that its client is gone."""
+        clients = [await self.client() for _ in range(3)]
+        for client in clients:
+            client.transport.write(get(b"/v1/later"))
+        while len(self.handler.open) < 3:
+            await turn(self.reactor)
+        self.factory.abort_all()
+        for client in clients:
+            await client.until(lambda: False)
+        assert self.handler.gone == 3
+        assert self.factory.in_flight == 0
+
+
+@implementer(IPushProducer)
+class Pump:
+    """Sends chunks as fast as it is let, up to a number of bytes."""
+
+    def __init__(self, responder: Any, total: int) -> None:
+        self.responder = responder
+        self.left = total
+        self.sent_before_pause = 0
+        self.paused = False
+        self.gone = False
+        responder.head(200, [])
+        responder.register(self)
+
+    def run(self) -> None:
+        """Send until paused or complete."""
+        while self.left and not self.paused and not self.gone:
+            self.responder.chunk(b"x" * 10_000)
+            self.left -= 10_000
+        if not self.left:
+            self.responder.end()
+
+    def pauseProducing(self) -> None:
+        """Stop."""
+        self.paused = True
+
+    def resumeProducing(self) -> None:
+        """Go on."""
+        self.paused = False
+        self.run()
+
+    def stopProducing(self) -> None:
+        """The client is gone."""
+        self.gone = True
 
 
 async def turn(reactor: Any) -> None:

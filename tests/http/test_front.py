@@ -4,15 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from twisted.internet.defer import Deferred
-from twisted.internet.interfaces import IPushProducer
 from twisted.internet.task import Clock
 from twisted.logger import globalLogPublisher
 from twisted.trial.unittest import SynchronousTestCase
-from zope.interface import implementer
 from zope.interface.verify import verifyObject
 
-from tests.http.behaviour import FaceBehaviour, Listening, turn
+from tests.http.behaviour import FaceBehaviour, Listening, Pump
 from tests.http.memory import Connected, memory_front
 from tests.http.wire import Echo, get, post, real_world
 from voidllm.core.interfaces import IResponder
@@ -24,41 +21,6 @@ class FrontBehaviour(FaceBehaviour, Listening):
 
     def make_factory(self, reactor: Any, handler: Any) -> Any:
         return FrontFactory(real_world(reactor), handler)
-
-
-@implementer(IPushProducer)
-class Pump:
-    """Sends chunks as fast as it is let, up to a number of bytes."""
-
-    def __init__(self, responder: Any, total: int) -> None:
-        self.responder = responder
-        self.left = total
-        self.sent_before_pause = 0
-        self.paused = False
-        self.gone = False
-        responder.head(200, [])
-        responder.register(self)
-
-    def run(self) -> None:
-        """Send until paused or complete."""
-        while self.left and not self.paused and not self.gone:
-            self.responder.chunk(b"x" * 10_000)
-            self.left -= 10_000
-        if not self.left:
-            self.responder.end()
-
-    def pauseProducing(self) -> None:
-        """Stop."""
-        self.paused = True
-
-    def resumeProducing(self) -> None:
-        """Go on."""
-        self.paused = False
-        self.run()
-
-    def stopProducing(self) -> None:
-        """The client is gone."""
-        self.gone = True
 
 
 class FrontSockets(Listening):
@@ -90,81 +52,6 @@ class FrontSockets(Listening):
             client.transport.write(b"10000\r\n" + b"x" * 65536 + b"\r\n")
         (reply,) = await client.all()
         assert (reply.status, reply.error["code"]) == (413, "request_too_large")
-
-    async def test_backpressure(self) -> None:
-        """A client that does not read pauses the producer; reading on, it gets every byte."""
-        client = await self.client()
-        client.transport.write(get(b"/v1/later"))
-        while not self.handler.open:
-            await turn(self.reactor)
-        client.transport.pauseProducing()
-        pump = Pump(self.handler.open[0][1], 30_000_000)
-        pump.run()
-        assert pump.paused
-        assert pump.left > 10_000_000
-        parts: list[bytes] = []
-        over = Deferred()
-
-        def take(data: bytes) -> None:
-            parts.append(data)
-            if data.endswith(b"\r\n0\r\n\r\n"):
-                over.callback(None)
-
-        client.dataReceived = take
-        client.transport.resumeProducing()
-        await over
-        assert b"".join(parts).count(b"x") == 30_000_000
-
-    async def test_client_leaves_a_stream(self) -> None:
-        """A client that leaves in the middle of a stream stops the producer."""
-        client = await self.client()
-        client.transport.write(get(b"/v1/later"))
-        while not self.handler.open:
-            await turn(self.reactor)
-        pump = Pump(self.handler.open[0][1], 10**9)
-        client.transport.abortConnection()
-        while not pump.gone:
-            await turn(self.reactor)
-        assert self.factory.in_flight == 0
-
-    async def test_abort_keeps_what_was_sent(self) -> None:
-        """An aborted chunked reply arrives as far as it was sent, and without its end."""
-        client = await self.client()
-        client.transport.write(get(b"/v1/later"))
-        while not self.handler.open:
-            await turn(self.reactor)
-        responder = self.handler.open[0][1]
-        responder.head(200, [])
-        responder.chunk(b"data: error")
-        responder.abort()
-        await client.until(lambda: False)
-        assert client.received.endswith(b"data: error\r\n")
-
-    async def test_abort_of_an_old_reply(self) -> None:
-        """An aborted HTTP/1.0 reply is reset, because its end would look complete."""
-        client = await self.client()
-        client.transport.write(b"GET /v1/later HTTP/1.0\r\n\r\n")
-        while not self.handler.open:
-            await turn(self.reactor)
-        responder = self.handler.open[0][1]
-        responder.head(200, [])
-        responder.chunk(b"part")
-        responder.abort()
-        await client.until(lambda: False)
-        assert client.reason.type.__name__ == "ConnectionLost"
-
-    async def test_abort_all(self) -> None:
-        """Dropping every connection tells each handler that its client is gone."""
-        clients = [await self.client() for _ in range(3)]
-        for client in clients:
-            client.transport.write(get(b"/v1/later"))
-        while len(self.handler.open) < 3:
-            await turn(self.reactor)
-        self.factory.abort_all()
-        for client in clients:
-            await client.until(lambda: False)
-        assert self.handler.gone == 3
-        assert self.factory.in_flight == 0
 
 
 class Front(SynchronousTestCase):

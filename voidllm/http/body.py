@@ -13,6 +13,7 @@ MAX_UNASKED = 64 << 10
 #: Largest rest of a body that is read and thrown away to keep the connection.
 MAX_DISCARD = 64 << 10
 
+_MAX_PARTS = 1024
 _TOO_LARGE = "the request body is too large"
 _TOO_SLOW = "the request body did not arrive in time"
 
@@ -248,6 +249,9 @@ class ArrivingBody:
             return
         if self._mode == _READ:
             self._parts.append(data)
+            if len(self._parts) > _MAX_PARTS:
+                # A sender of single bytes must not cost an object for each.
+                self._parts = [b"".join(self._parts)]
             if complete:
                 body = self._parts[0] if len(self._parts) == 1 else b"".join(self._parts)
                 done = self._done

@@ -252,12 +252,15 @@ class StrictChannel(_Channel):  # type: ignore[misc]
             else:
                 self._phase = _IDLE
                 self.setTimeout(self.settings.idle_timeout_s)
-        else:
-            self._phase = _OVER
-            self._write_watch.begin()
         super().requestDone(request)
 
     # -- ends
+
+    def loseConnection(self) -> None:
+        """Close once everything is written, or has not been taken for too long."""
+        self._phase = _OVER
+        self._write_watch.begin()
+        super().loseConnection()
 
     def timeoutConnection(self) -> None:
         """Nothing came in time: 408 within a message, silence between two."""
@@ -296,5 +299,4 @@ class StrictChannel(_Channel):  # type: ignore[misc]
         self._linger = None
         self.setTimeout(None)
         self._watch.clear()
-        self._write_watch.begin()
         self.loseConnection()

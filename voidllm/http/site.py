@@ -7,6 +7,7 @@ from typing import Any
 from urllib.parse import parse_qs
 
 from twisted.python.failure import Failure
+from twisted.web.error import UnsupportedMethod
 from twisted.web.server import Request as WebRequest
 from twisted.web.server import Site
 
@@ -22,6 +23,36 @@ from voidllm.http.settings import FrontSettings
 # twisted.web's classes are largely without types; as Any they can be called at all.
 _Request: Any = WebRequest
 _Site: Any = Site
+
+
+def _error(request: Any, status: int, code: str, message: str) -> bytes:
+    """Prepare a JSON error and give its body."""
+    body = error_body(status, code, message, None, request.request_id)
+    request.setResponseCode(status)
+    request.setHeader(b"content-type", b"application/json")
+    request.setHeader(b"content-length", b"%d" % len(body))
+    return body
+
+
+class _JSONErrors:
+    """A resource whose own errors are ours, where twisted.web would send a page in HTML."""
+
+    def __init__(self, resource: Any) -> None:
+        self._resource = resource
+
+    def render(self, request: Any) -> Any:
+        """Render the resource."""
+        resource = self._resource
+        # What twisted.web gives for a child that does not exist has no public class.
+        if type(resource).__module__ == "twisted.web.resource" and getattr(resource, "code", 0) == 404:
+            return _error(request, 404, "not_found", "there is nothing at this path")
+        try:
+            return resource.render(request)
+        except UnsupportedMethod as unsupported:
+            if request.method == b"HEAD":
+                raise  # answered as a GET without its body
+            request.setHeader(b"allow", b", ".join(sorted(unsupported.allowedMethods)))
+            return _error(request, 405, "method_not_allowed", "this path does not allow that method")
 
 
 class StrictRequest(_Request):  # type: ignore[misc]
@@ -75,7 +106,7 @@ class StrictRequest(_Request):  # type: ignore[misc]
         self.responseHeaders.removeHeader(b"server")
         self.setHeader(b"date", self.channel.date()[6:-2])
         self.setHeader(b"x-request-id", self.request_id.encode("ascii"))
-        super().render(resrc)
+        super().render(_JSONErrors(resrc))
 
     def processingFailed(self, reason: Failure) -> Failure:
         """Answer 500 in JSON and log the place, not the text."""
@@ -83,13 +114,9 @@ class StrictRequest(_Request):  # type: ignore[misc]
         if self.startedWriting:
             self.channel.abort()
             return reason
-        body = error_body(500, "internal_error", "the gateway failed", None, self.request_id)
         self.responseHeaders.removeHeader(b"server")
-        self.setResponseCode(500)
-        self.setHeader(b"content-type", b"application/json")
-        self.setHeader(b"content-length", b"%d" % len(body))
         self.setHeader(b"x-request-id", self.request_id.encode("ascii"))
-        self.write(body)
+        self.write(_error(self, 500, "internal_error", "the gateway failed"))
         self.finish()
         return reason
 
