@@ -39,7 +39,7 @@ def find_credential(headers: list[tuple[bytes, bytes]]) -> bytes:
 
 
 def _bearer(value: bytes) -> bytes:
-    # Other schemes give the whole value, which is no key and differs from every key.
     if value[:6].lower() == _BEARER and value[6:7] in (b" ", b"\t"):
         return value[7:].strip(b" \t")
-    return value
+    # What another scheme says is no key and, behind a blank, differs from every key.
+    return b" " + value

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Iterator
+from typing import Iterator, Sequence
 
 from attrs import frozen
 
 from voidllm.core.principal import Limits
-from voidllm.limits.headers import Gauge
+from voidllm.limits.headers import Headers, render
 from voidllm.limits.windows import DAY_MS, TICK_MS, CalendarWindow, SlidingMinute, month_start_ms
 
 _ENDLESS = 1 << 62
@@ -110,28 +110,42 @@ class Counter:
         if self.month.tokens + tokens > self.tpc:
             yield Verdict("tokens", _month_end_ms(now))
 
-    def request_gauges(self, now: Now) -> Iterator[Gauge]:
-        """Say how every limit on requests stands."""
-        minute = self.refresh(now)
-        if self.rpm != _ENDLESS:
-            yield _gauge(self.rpm, minute.requests, _ticks_ms(minute.ticks_until_empty(), now))
-        if self.rpd != _ENDLESS:
-            yield _gauge(self.rpd, self.day.requests, _day_end_ms(now))
 
-    def token_gauges(self, now: Now) -> Iterator[Gauge]:
-        """Say how every limit on tokens stands."""
-        minute = self.refresh(now)
-        if self.tpm != _ENDLESS:
-            yield _gauge(self.tpm, minute.tokens, _ticks_ms(minute.ticks_until_empty(), now))
-        if self.tpd != _ENDLESS:
-            yield _gauge(self.tpd, self.day.tokens, _day_end_ms(now))
-        if self.tpc != _ENDLESS:
-            yield _gauge(self.tpc, self.month.tokens, _month_end_ms(now))
+def standing(counters: Sequence[Counter], now: Now) -> Headers:
+    """Give the headers for the limit on requests and the one on tokens that leave the least.
 
-
-def _gauge(limit: int, used: int, reset_ms: int) -> Gauge:
-    # Settled truth may be over the limit.
-    return Gauge(limit, max(0, limit - used), reset_ms)
+    Of limits that leave the same, the first counter's wins, and in it the longest period's.
+    """
+    requests_left = tokens_left = _ENDLESS
+    requests_limit = tokens_limit = requests_reset_ms = tokens_reset_ms = 0
+    for counter in counters:
+        minute = counter.refresh(now)
+        limit = counter.rpd
+        if limit < _ENDLESS and limit - counter.day.requests < requests_left:
+            requests_left, requests_limit = limit - counter.day.requests, limit
+            requests_reset_ms = _day_end_ms(now)
+        limit = counter.rpm
+        if limit < _ENDLESS and limit - minute.requests < requests_left:
+            requests_left, requests_limit = limit - minute.requests, limit
+            requests_reset_ms = _ticks_ms(minute.ticks_until_empty(), now)
+        limit = counter.tpc
+        if limit < _ENDLESS and limit - counter.month.tokens < tokens_left:
+            tokens_left, tokens_limit = limit - counter.month.tokens, limit
+            tokens_reset_ms = _month_end_ms(now)
+        limit = counter.tpd
+        if limit < _ENDLESS and limit - counter.day.tokens < tokens_left:
+            tokens_left, tokens_limit = limit - counter.day.tokens, limit
+            tokens_reset_ms = _day_end_ms(now)
+        limit = counter.tpm
+        if limit < _ENDLESS and limit - minute.tokens < tokens_left:
+            tokens_left, tokens_limit = limit - minute.tokens, limit
+            tokens_reset_ms = _ticks_ms(minute.ticks_until_empty(), now)
+    headers: Headers = ()
+    if requests_limit:
+        headers = render(b"requests", requests_limit, requests_left, requests_reset_ms)
+    if tokens_limit:
+        headers += render(b"tokens", tokens_limit, tokens_left, tokens_reset_ms)
+    return headers
 
 
 def _ticks_ms(ticks: int, now: Now) -> int:

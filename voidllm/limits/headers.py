@@ -2,25 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Iterable
-
-from attrs import frozen
-
 Headers = tuple[tuple[bytes, bytes], ...]
 
-
-@frozen
-class Gauge:
-    """How one limit stands.
-
-    :ivar limit: the number that may not be exceeded.
-    :ivar remaining: how much is left of it, at least 0.
-    :ivar reset_ms: milliseconds until all of it is left again, if nothing more is used.
-    """
-
-    limit: int
-    remaining: int
-    reset_ms: int
+_NAMES = {
+    unit: (b"x-ratelimit-limit-" + unit, b"x-ratelimit-remaining-" + unit, b"x-ratelimit-reset-" + unit)
+    for unit in (b"requests", b"tokens")
+}
 
 
 def duration(ms: int) -> bytes:
@@ -38,19 +25,17 @@ def duration(ms: int) -> bytes:
     return b"%dm%bs" % (minutes, tail) if minutes else tail + b"s"
 
 
-def tightest(gauges: Iterable[Gauge]) -> Gauge | None:
-    """Give the gauge with the least left; of several, the one that resets last."""
-    return min(gauges, key=lambda gauge: (gauge.remaining, -gauge.reset_ms), default=None)
+def render(unit: bytes, limit: int, left: int, reset_ms: int) -> Headers:
+    """Render ``x-ratelimit-{limit,remaining,reset}-<unit>``.
 
-
-def render(requests: Gauge | None, tokens: Gauge | None) -> Headers:
-    """Render ``x-ratelimit-{limit,remaining,reset}-{requests,tokens}``; what is unlimited is left out."""
-    headers: Headers = ()
-    for unit, gauge in ((b"requests", requests), (b"tokens", tokens)):
-        if gauge is not None:
-            headers += (
-                (b"x-ratelimit-limit-" + unit, b"%d" % gauge.limit),
-                (b"x-ratelimit-remaining-" + unit, b"%d" % gauge.remaining),
-                (b"x-ratelimit-reset-" + unit, duration(gauge.reset_ms)),
-            )
-    return headers
+    :param unit: ``requests`` or ``tokens``.
+    :param left: how much is left; what is below zero, since settled truth may be over a limit,
+        is shown as zero.
+    :param reset_ms: milliseconds until all of it is left again, if nothing more is used.
+    """
+    limit_name, left_name, reset_name = _NAMES[unit]
+    return (
+        (limit_name, b"%d" % limit),
+        (left_name, b"%d" % (left if left > 0 else 0)),
+        (reset_name, duration(reset_ms)),
+    )

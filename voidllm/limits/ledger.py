@@ -11,8 +11,8 @@ from voidllm.core.errors import Refusal
 from voidllm.core.interfaces import ILimiter
 from voidllm.core.principal import Scope
 from voidllm.core.usage import UsageEvent
-from voidllm.limits.counter import Counter, Now, Verdict
-from voidllm.limits.headers import Headers, render, tightest
+from voidllm.limits.counter import Counter, Now, Verdict, standing
+from voidllm.limits.headers import Headers
 from voidllm.limits.recount import ScopeUsed, recount
 from voidllm.limits.reservation import UNLIMITED, Reservation, SettledTwice
 from voidllm.limits.windows import DAY_MS, SLOTS, TICK_MS, month_of
@@ -125,19 +125,17 @@ class MemoryLimiter:
                 minute.advance(self._tick)
                 minute.add(0, more)
             elif counter.minute is not None:
-                counter.minute.advance(self._tick)
                 counter.minute.take_back(reservation.tick, -more)
             counter.day.adjust(reservation.day, more)
             counter.month.adjust(reservation.month, more)
 
     def headers(self, reservation: Reservation, now_ms: int) -> Headers:
-        """Give ``x-ratelimit-*`` of the scope with the fewest requests and tokens left."""
+        """Give ``x-ratelimit-*`` of the limits, among all scopes, that leave the least."""
         if not reservation.counters:
             return ()
         if now_ms != self._wall_ms:
             self._advance(now_ms)
-        now = self._now()
-        return _headers(reservation.counters, now)
+        return standing(reservation.counters, self._now())
 
     def rebuild(
         self,
@@ -216,7 +214,7 @@ class MemoryLimiter:
                 if worst is None or _later(verdict, worst):
                     worst, culprit, kind = verdict, counter, scope.kind
         assert worst is not None and culprit is not None
-        headers = _headers([culprit], now)
+        headers = standing([culprit], now)
         if worst.unit == "requests":
             message = f"the {kind}'s request limit is used up"
             return Refusal(429, "rate_limit_exceeded", message, None, worst.wait_ms, headers)
@@ -231,10 +229,3 @@ def _later(one: Verdict, other: Verdict) -> bool:
     if one.wait_ms is None or other.wait_ms is None:
         return other.wait_ms is not None
     return one.wait_ms > other.wait_ms
-
-
-def _headers(counters: list[Counter], now: Now) -> Headers:
-    return render(
-        tightest(gauge for counter in counters for gauge in counter.request_gauges(now)),
-        tightest(gauge for counter in counters for gauge in counter.token_gauges(now)),
-    )
