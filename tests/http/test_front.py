@@ -232,3 +232,29 @@ class Front(SynchronousTestCase):
         """Thousands of requests in one segment need no stack."""
         self.connection.feed(get(b"/v1/a") * 5000)
         assert len(self.connection.replies()) == 5000
+
+    def test_client_that_never_reads(self) -> None:
+        """Nothing is begun for a client that does not take its replies, until it does."""
+        self.connection.protocol.pauseProducing()
+        self.connection.feed(get(b"/v1/a"))
+        assert self.handler.seen == []
+        while not self.connection.transport.paused:
+            self.connection.feed(get(b"/v1/a") * 100)
+        self.clock.pump([50.0] * 2)
+        assert not self.connection.transport.closed
+        self.connection.protocol.resumeProducing()
+        assert not self.connection.transport.paused
+        assert len(self.connection.replies()) > 1000
+        self.clock.pump([30.0, 30.1])
+        assert self.connection.transport.disconnecting
+
+    def test_slow_download(self) -> None:
+        """The idle time of a connection begins when its client has taken the reply."""
+        self.connection.feed(get(b"/v1/a"))
+        self.connection.protocol.pauseProducing()
+        self.clock.pump([50.0, 50.0])
+        self.connection.protocol.resumeProducing()
+        self.clock.advance(59)
+        assert not self.connection.transport.closed
+        self.clock.advance(1.1)
+        assert self.connection.transport.disconnecting

@@ -21,7 +21,7 @@ from zope.interface import implementer
 from voidllm.http.body import BACKLOG, HANDLER, NO_BODY, ArrivingBody, WholeBody
 from voidllm.http.clientaddr import plain_address
 from voidllm.http.direct import sender
-from voidllm.http.dispatch import hand_over, log_crash
+from voidllm.http.dispatch import Classifier, hand_over, log_crash
 from voidllm.http.framing import (
     BadMessage,
     Head,
@@ -29,7 +29,6 @@ from voidllm.http.framing import (
     head_too_large,
     malformed,
     parse_head,
-    parse_request_line,
 )
 from voidllm.http.linger import Linger
 from voidllm.http.message import Request
@@ -62,9 +61,7 @@ class FrontConnection(Protocol):
         self._settings = factory.settings
         self._buffer = b""
         self._line: RequestLine | None = None
-        self._last_text = b""
-        self._last_line: Any = None
-        self._fast = False
+        self._classifier = Classifier(factory.is_fast)
         self._scanned = 0
         self._blank_seen = False
         self._first_byte_s: float | None = None
@@ -119,7 +116,10 @@ class FrontConnection(Protocol):
                     self.hold_reading(BACKLOG)
             else:
                 self._buffer = self._buffer + data if self._buffer else data
-                self._advance()
+                if self.writable:
+                    self._advance()
+                elif len(self._buffer) > MAX_BACKLOG:
+                    self.hold_reading(BACKLOG)
         except Exception as error:
             self._crashed(error)
 
@@ -151,14 +151,20 @@ class FrontConnection(Protocol):
         """The transport's buffer is full: the client reads too slowly."""
         self.writable = False
         self._write_watch.begin()
-        self._tell_responder("pause")
+        if self._responder is not None:
+            self._tell_responder("pause")
+        elif self._phase == _IDLE:
+            self._watch.clear()
 
     def resumeProducing(self) -> None:
         """The transport's buffer is empty again."""
         self.writable = True
         if not self._ended:
             self._write_watch.clear()
-        self._tell_responder("resume")
+        if self._responder is not None:
+            self._tell_responder("resume")
+        elif self._body is None and not self._ended:
+            self._begin_next()
 
     def stopProducing(self) -> None:
         """See :meth:`connectionLost`, which follows."""
@@ -178,13 +184,16 @@ class FrontConnection(Protocol):
     # -- messages
 
     def _advance(self) -> None:
-        """Handle what is in the buffer, one message after the other."""
+        """Handle what is in the buffer, one message after the other.
+
+        Nothing is begun for a client that does not read its replies: they would pile up.
+        """
         if self._advancing:
             return
         self._advancing = True
         try:
             while self._buffer and self._responder is None and self._body is None and not self._ended:
-                if not self._step():
+                if not self.writable or not self._step():
                     return
         except BadMessage as bad:
             self._refuse(bad)
@@ -199,8 +208,11 @@ class FrontConnection(Protocol):
         self._phase = _IDLE
         if self.factory.population.draining:
             self._close()
-        else:
+        elif self.writable:
             self._watch.set(self._seconds(), self._settings.idle_timeout_s)
+        else:
+            # A reply is still being taken; the write watch sees to that.
+            self._watch.clear()
 
     def _step(self) -> bool:
         """Take one message's head off the buffer; False when it is not complete or not ours.
@@ -225,8 +237,8 @@ class FrontConnection(Protocol):
             stop = data.find(b"\r\n", max(0, self._scanned - 1), limit)
             if stop < 0:
                 return self._wait(started)
-            line = self._line = self._classify(data[:stop])
-        if not self._fast and self.factory.site is not None:
+            line = self._line = self._classifier(data[:stop])
+        if not self._classifier.fast and self.factory.site is not None:
             self._hand_over(data)
             return False
         end = data.find(b"\r\n\r\n", max(0, self._scanned - 3), limit) + 4
@@ -240,20 +252,6 @@ class FrontConnection(Protocol):
         self._watch.clear()
         self._begin(head, data, end, started)
         return True
-
-    def _classify(self, text: bytes) -> RequestLine:
-        """Check a request line and decide which side serves it."""
-        # Connections that are kept tend to ask for one thing over and over.
-        if text == self._last_text:
-            return self._last_line  # type: ignore[no-any-return]
-        line = parse_request_line(text)
-        self._fast = self.factory.is_fast(line.method, line.path)
-        if len(text) <= 200:
-            self._last_text = text
-            self._last_line = line
-        else:
-            self._last_text = b""
-        return line
 
     def _begin(self, head: Head, data: bytes, end: int, started: float) -> None:
         """Hand the request that begins with ``data[:end]`` to its handler."""
@@ -292,7 +290,7 @@ class FrontConnection(Protocol):
         self._responder = responder
         factory.population.in_flight += 1
         try:
-            (factory.handler if self._fast else factory.not_found).handle(request, responder)
+            (factory.handler if self._classifier.fast else factory.not_found).handle(request, responder)
         except Exception as error:
             if responder.closed:
                 log_crash(error)

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import traceback
-from typing import Any
+from typing import Any, Callable
 
 from twisted.logger import Logger
 from zope.interface import implementer
 
 from voidllm.core.interfaces import IMessageHandler
+from voidllm.http.framing import RequestLine, parse_request_line
 from voidllm.http.message import Request
 from voidllm.http.replies import JSON, error_body
 
 _log = Logger()
+#: Longest request line that a connection remembers.
+_REMEMBERED = 200
 
 
 def is_fast(method: bytes, path: bytes) -> bool:
@@ -21,6 +24,36 @@ def is_fast(method: bytes, path: bytes) -> bool:
         return True
     # Not everything that begins like it: /api/v1/mcp-servers is the admin API's.
     return path == b"/v1" or path == b"/api/v1/mcp" or path.startswith(b"/api/v1/mcp/")
+
+
+class Classifier:
+    """Checks request lines and says which side serves them; remembers the last one.
+
+    Connections that are kept tend to ask for one thing over and over.
+
+    :ivar fast: the answer for the line that was given last.
+    """
+
+    __slots__ = ("_is_fast", "_line", "_text", "fast")
+
+    def __init__(self, is_fast: Callable[[bytes, bytes], bool]) -> None:
+        self._is_fast = is_fast
+        self._text = b""
+        self._line: RequestLine | None = None
+        self.fast = False
+
+    def __call__(self, text: bytes) -> RequestLine:
+        """Take one request line.
+
+        :raises BadMessage: see :func:`~voidllm.http.framing.parse_request_line`.
+        """
+        if text == self._text and self._line is not None:
+            return self._line
+        line = parse_request_line(text)
+        self.fast = self._is_fast(line.method, line.path)
+        short = len(text) <= _REMEMBERED
+        self._text, self._line = (text, line) if short else (b"", None)
+        return line
 
 
 def hand_over(transport: Any, site: Any) -> Any:
