@@ -28,6 +28,8 @@ from zope.interface import implementer
 from voidllm.core.world import FileSystem, RealFileSystem, World
 
 _HIGH_WATER = 64 * 1024
+# Most bytes that one read gives, as with a real socket.
+_SEGMENT = 64 * 1024
 _EPOCH_MS = 1_790_000_000_000
 
 
@@ -107,10 +109,12 @@ class SimTransport:
             return
         if self._incoming:
             data = b"".join(self._incoming)
-            self._incoming.clear()
+            self._incoming = [data[_SEGMENT:]] if len(data) > _SEGMENT else []
             self.other._press()
-            self.protocol.dataReceived(data)
-        if self._end is not None and not self._incoming and not self._paused:
+            self.protocol.dataReceived(data[:_SEGMENT])
+        if self._incoming:
+            self._schedule()
+        elif self._end is not None and not self._paused:
             self._lose(self._end)
 
     def pauseProducing(self) -> None:

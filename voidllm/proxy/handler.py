@@ -37,7 +37,9 @@ class ProxyHandler:
     def handle(self, request: Request, responder: Any) -> None:
         """Answer one request."""
         try:
-            principal = self._core.gate.identify(request.headers, request.client)
+            principal = self._core.gate.identify(
+                request.headers, request.client, request.request_id, request.started_s
+            )
         except Refusal as refusal:
             # Nobody is known yet, so there is nobody to write a usage row for.
             self._reply(request, responder, refusal)

@@ -1,0 +1,309 @@
+"""The gateway as a Twisted service: the real world, ports, signals and the order of the end."""
+
+from __future__ import annotations
+
+import gc
+import os
+import signal
+import sys
+from functools import partial
+from typing import Any, Callable
+
+from twisted.application.service import Service
+from twisted.internet import endpoints
+from twisted.internet.defer import Deferred
+from twisted.internet.task import LoopingCall, deferLater
+from twisted.internet.threads import deferToThreadPool
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from voidllm import __version__
+from voidllm.admin.control import ControlSocket
+from voidllm.admin.root import make_root
+from voidllm.bootstrap import CREDENTIALS, FirstCredentials
+from voidllm.config import Config, ConfigErrors, load_config
+from voidllm.core.errors import VoidLLMError
+from voidllm.core.world import World
+from voidllm.gateway import Gateway, Upstreams
+from voidllm.hardening import harden
+from voidllm.http.front import FrontFactory
+from voidllm.http.resource import ProxyResource
+from voidllm.http.settings import FrontSettings
+from voidllm.http.site import StrictSite
+from voidllm.proxy.inprocess import InProcessPool
+from voidllm.sdnotify import Notifier
+from voidllm.telemetry.logs import start_logging
+from voidllm.telemetry.looplag import LoopLag
+from voidllm.telemetry.metrics import Metrics
+
+_log = Logger()
+_BACKLOG = 4096
+# After the last in-band error event: time for it to reach the sockets.
+_FLUSH_S = 1.0
+
+
+def real_world() -> World:
+    """Give the world of a real process."""
+    from twisted.internet import reactor
+
+    pool: Any = reactor.getThreadPool  # type: ignore[attr-defined]
+    return World(
+        reactor=reactor, in_thread=lambda f, *a, **kw: deferToThreadPool(reactor, pool(), f, *a, **kw)
+    )
+
+
+def make_service(config_path: str | None, listen: str | None) -> GatewayService:
+    """Load the configuration and compose the service.
+
+    :raises SystemExit: if the configuration cannot be used; all that is wrong is printed.
+    """
+    load = partial(load_config, config_path, os.environ, os.getcwd())
+    try:
+        config = load()
+    except ConfigErrors as errors:
+        sys.stderr.write(f"{errors}\n")
+        raise SystemExit(1) from None
+    start_logging(config.logging.level, config.logging.format, sys.stdout)
+    return GatewayService(real_world(), config, load, listen, Notifier(os.environ))
+
+
+class GatewayService(Service):
+    """Runs one gateway on real ports.
+
+    :param load: reads the configuration again, for SIGHUP.
+    :param listen: endpoint description that replaces ``server.proxy``'s host and port.
+    """
+
+    def __init__(
+        self,
+        world: World,
+        config: Config,
+        load: Callable[[], Config],
+        listen: str | None,
+        notifier: Notifier,
+    ) -> None:
+        self._world = world
+        self._config = config
+        self._load = load
+        self._listen_on = listen
+        self._notifier = notifier
+        self._metrics = Metrics()
+        self._lag = LoopLag(world, self._metrics)
+        self._watchdog: LoopingCall | None = None
+        self._port: Any = None
+        self._control: ControlSocket | None = None
+        self._signals = 0
+        self._gateway, self._front = self._compose()
+
+    def _compose(self) -> tuple[Gateway, Any]:
+        world, config = self._world, self._config
+        gateway = Gateway(
+            world, config, make_upstreams(world, config), self._metrics, self._announce, _settle_garbage
+        )
+        settings = front_settings(config)
+        root = make_root(
+            world,
+            state=lambda: gateway.state,
+            ping=gateway.store.ping,
+            proxy=ProxyResource(world, gateway.door, settings),
+            context=gateway.admin_context,
+            metrics=self._metrics,
+            metrics_token=config.metrics.token or "",
+            trusted_proxies=settings.trusted_proxies,
+        )
+        site = StrictSite(world, root, settings)
+        if config.server.front == "twisted":
+            return gateway, site
+        return gateway, FrontFactory(world, gateway.door, site, settings)
+
+    # -- start
+
+    def startService(self) -> None:
+        """Listen at once, open in the background, and take over the signals."""
+        super().startService()  # type: ignore[no-untyped-call]
+        for config_warning in self._config.warnings:
+            _log.warn("{warning}", warning=config_warning)
+        for warning in harden():
+            _log.warn("{warning}", warning=warning)
+        self._world.reactor.callWhenRunning(self._take_signals)
+        opening = Deferred.fromCoroutine(self._open())
+        opening.addErrback(self._cannot_open)
+
+    async def _open(self) -> None:
+        factory: Any = self._front
+        tls = self._config.server.proxy.tls
+        if tls.enabled:
+            from twisted.protocols.tls import TLSMemoryBIOFactory
+
+            from voidllm.http.server_tls import server_context_factory
+
+            factory = TLSMemoryBIOFactory(server_context_factory(tls.cert, tls.key), False, factory)
+        description = self._listen_on or _endpoint(self._config)
+        endpoint = endpoints.serverFromString(self._world.reactor, description)
+        self._port = await endpoint.listen(factory)
+        await self._gateway.open()
+        if self._gateway.state != "ready":
+            return
+        self._control = ControlSocket(
+            self._world, self._config.state_dir, self._gateway.admin_context(), reload=self.reload
+        )
+        await self._control.start()
+        self._lag.start()
+        self._notifier.send("READY=1", f"STATUS=serving on {description}")
+        if self._notifier.watchdog_s:
+            self._watchdog = LoopingCall(self._notifier.send, "WATCHDOG=1")
+            self._watchdog.clock = self._world.reactor
+            self._watchdog.start(self._notifier.watchdog_s)
+        _log.info("voidllm {version} is ready on {endpoint}", version=__version__, endpoint=description)
+
+    def _cannot_open(self, failure: Failure) -> None:
+        if failure.check(VoidLLMError, OSError):
+            _log.critical("the gateway cannot start: {why}", why=failure.getErrorMessage())
+        else:
+            _log.failure("the gateway cannot start", failure)
+        self._notifier.send("STATUS=cannot start")
+        self.exit_status = 1
+        self._world.reactor.callLater(0, self._world.reactor.stop)
+
+    def _announce(self, first: FirstCredentials) -> None:
+        host = f"http://127.0.0.1:{self._config.server.proxy.port}"
+        path = os.path.join(self._config.state_dir, CREDENTIALS)
+        # To the terminal, once, and never through the log.
+        sys.stderr.write(
+            f"\nFirst start: organisation, administrator and one API key were made ({path}).\n"
+            f"  administrator  {first.admin_email}\n"
+            f"  password       {first.admin_password}\n"
+            f"  API key        {first.api_key}\n\n"
+            "Try it:\n"
+            f"  curl {host}/v1/chat/completions \\\n"
+            f"    -H 'Authorization: Bearer {first.api_key}' -H 'Content-Type: application/json' \\\n"
+            '    -d \'{"model": "demo", "messages": [{"role": "user", "content": "Hello!"}]}\'\n\n'
+        )
+        sys.stderr.flush()
+
+    # -- signals
+
+    def _take_signals(self) -> None:
+        call = self._world.reactor.callFromThread
+        signal.signal(signal.SIGHUP, lambda *_: call(self._reload_for_signal))
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, lambda *_: call(self._asked_to_stop))
+
+    def _asked_to_stop(self) -> None:
+        self._signals += 1
+        if self._signals == 1:
+            self._world.reactor.stop()
+        else:
+            # Rows of what is running go to the journal, which the next start reads.
+            self._gateway.cut()
+            os._exit(1)
+
+    def _reload_for_signal(self) -> None:
+        try:
+            restart = self.reload()
+        except VoidLLMError as error:
+            _log.error("the configuration was not reloaded: {why}", why=str(error))
+        else:
+            _log.info("the configuration was reloaded; only a restart applies: {keys}", keys=restart or "-")
+
+    def reload(self) -> list[str]:
+        """Take over the configuration file as it is now, or leave all as it was.
+
+        :returns: keys whose change needs a restart.
+        :raises ConfigErrors: if the file cannot be used.
+        """
+        from voidllm.config import diff_needs_restart
+
+        new = self._load()
+        restart = diff_needs_restart(self._config, new)
+        self._gateway.reload(new)
+        return list(restart)
+
+    # -- the end
+
+    def stopService(self) -> Deferred[None]:
+        """Drain, then cut what still runs, then close; fires when all is closed."""
+        super().stopService()  # type: ignore[no-untyped-call]
+        return Deferred.fromCoroutine(self._stop())
+
+    async def _stop(self) -> None:
+        self._notifier.send("STOPPING=1")
+        self._gateway.drain()
+        self._front.drain()
+        drained: Deferred[Any] = self._front.drained()
+        await _within(drained, self._config.server.proxy.drain_timeout / 1000, self._world)
+        self._gateway.cut()
+        await _within(self._front.drained(), _FLUSH_S, self._world)
+        if self._port is not None:
+            await self._port.stopListening()
+        self._front.abort_all()
+        if self._control is not None:
+            await self._control.stop()
+        self._lag.stop()
+        if self._watchdog is not None and self._watchdog.running:
+            self._watchdog.stop()
+        await self._gateway.close()
+        _log.info("voidllm has stopped")
+
+
+async def _within(deferred: Deferred[Any], seconds: float, world: World) -> None:
+    """Wait for ``deferred``, which never fails, but no longer than ``seconds``."""
+    timer = deferLater(world.reactor, seconds)
+    timer.addErrback(lambda _: None)
+    both: Deferred[Any] = Deferred()
+
+    def first(_: Any) -> None:
+        if not both.called:
+            both.callback(None)
+
+    deferred.addBoth(first)
+    timer.addCallback(first)
+    await both
+    timer.cancel()
+
+
+def _settle_garbage() -> None:
+    # A snapshot lives long and makes no cycles; the collector need not look at it again.
+    gc.collect()
+    gc.freeze()
+
+
+def _endpoint(config: Config) -> str:
+    proxy = config.server.proxy
+    if ":" in proxy.host:
+        return f"tcp6:{proxy.port}:interface={proxy.host.replace(':', chr(92) + ':')}:backlog={_BACKLOG}"
+    return f"tcp:{proxy.port}:interface={proxy.host}:backlog={_BACKLOG}"
+
+
+def make_upstreams(world: World, config: Config) -> Upstreams:
+    """Build the upstream pool and the engines on it, as ``upstream.engine`` says."""
+    from voidllm.http.pool import PoolSettings, UpstreamPool
+
+    upstream = config.upstream
+    settings = PoolSettings(
+        max_connections_per_origin=upstream.max_connections_per_origin,
+        max_queue=upstream.max_queue,
+    )
+    pool = UpstreamPool(world, settings)
+    engine = upstream.engine
+    buffered: Any = pool
+    streaming: Any = pool
+    if engine in ("auto", "treq"):
+        from voidllm.http.treq_engine import TreqEngine
+
+        streaming = TreqEngine(pool)
+        if engine == "treq":
+            buffered = streaming
+    return Upstreams(buffered, streaming, InProcessPool(world.reactor))
+
+
+def front_settings(config: Config) -> FrontSettings:
+    """Translate configuration for the listening side."""
+    proxy = config.server.proxy
+    return FrontSettings(
+        max_body_bytes=proxy.max_request_body,
+        read_timeout_s=proxy.read_timeout / 1000,
+        write_timeout_s=proxy.write_timeout / 1000,
+        idle_timeout_s=proxy.idle_timeout / 1000,
+        trusted_proxies=config.server.trusted_proxies,
+    )
