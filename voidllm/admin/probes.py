@@ -41,7 +41,7 @@ class Health(Resource):
     isLeaf = True
 
     def __init__(self, world: World) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self._seconds = world.reactor.seconds
         self._began_s = self._seconds()
 
@@ -61,7 +61,7 @@ class Readiness(Resource):
     isLeaf = True
 
     def __init__(self, state: Callable[[], str], ping: Callable[[], Deferred[Any]]) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self._state = state
         self._ping = ping
 
@@ -88,7 +88,7 @@ class Readiness(Resource):
         return NOT_DONE_YET
 
     def _database_gone(self, failure: Failure) -> str:
-        failure.trap(StoreError)
+        failure.trap(StoreError)  # type: ignore[no-untyped-call]
         # The snapshot serves on; taking every box out of rotation would be the real outage.
         return "error"
 
@@ -105,7 +105,7 @@ class MetricsResource(Resource):
     def __init__(
         self, world: World, render: Callable[[], bytes], token: str, trusted: TrustedProxies
     ) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self._world = world
         self._render = render
         self._token = token.encode("utf-8")

@@ -207,6 +207,21 @@ class IStore(Interface):
         that is not live.
         """
 
+    def find_org(ref=None):
+        """Read the ``Org`` with this id or slug, without ``ref`` the oldest, or ``None``."""
+
+    def find_team(org_id, ref):
+        """Read the ``Team`` of an organisation with this id or slug, or ``None``."""
+
+    def find_member(org_id, ref=None):
+        """Read the ``Member`` of an organisation with this id or e-mail address, or ``None``.
+
+        System administrators are members everywhere. Without ``ref``: the oldest administrator.
+        """
+
+    def find_service_account(org_id, ref):
+        """Read the ``ServiceAccount`` of an organisation with this id or name, or ``None``."""
+
     def create_org(org):
         """Insert an ``Org``."""
 

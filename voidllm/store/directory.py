@@ -28,7 +28,7 @@ _MEMBER = (
 def find_org(ref: str | None) -> Op[Org | None]:
     """Find the organisation with this id or slug; the oldest one without ``ref``."""
     if ref is None:
-        rows = yield q(_ORG + " ORDER BY o.id LIMIT 1")
+        rows = yield q(_ORG + " ORDER BY o.created_at_ms, o.id LIMIT 1")
     else:
         rows = yield q(_ORG + " AND (o.id = ? OR o.slug = ?)", ref, ref)
     if len(rows) != 1:
@@ -49,11 +49,14 @@ def find_team(org_id: str, ref: str) -> Op[Team | None]:
 def find_member(org_id: str, ref: str | None) -> Op[Member | None]:
     """Find the user with this id or e-mail address who belongs to an organisation.
 
-    System administrators belong to every one. Without ``ref`` it is the oldest administrator.
+    System administrators belong to every one. Without ``ref`` it is the oldest system
+    administrator, or if there is none the oldest one of the organisation.
     """
     if ref is None:
         rows = yield q(
-            _MEMBER + " AND (m.role = 'org_admin' OR u.is_system_admin = 1) ORDER BY u.id LIMIT 1", org_id
+            _MEMBER
+            + " AND (m.role = 'org_admin' OR u.is_system_admin = 1) ORDER BY u.is_system_admin DESC, u.created_at_ms, u.id LIMIT 1",
+            org_id,
         )
     else:
         rows = yield q(_MEMBER + " AND (u.id = ? OR lower(u.email) = lower(?))", org_id, ref, ref)

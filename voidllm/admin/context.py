@@ -1,0 +1,36 @@
+"""What the administrative operations work on, whichever way they are reached."""
+
+from __future__ import annotations
+
+from typing import Any, Callable, Mapping
+
+from attrs import field, frozen
+from twisted.internet.defer import Deferred, succeed
+
+from voidllm.core.crypto import KeyDigester
+from voidllm.core.world import World
+
+
+def _nothing_to_flush() -> Deferred[None]:
+    return succeed(None)
+
+
+@frozen
+class AdminContext:
+    """The parts of a gateway that administration needs.
+
+    :ivar store: an :class:`~voidllm.core.interfaces.IStore`.
+    :ivar digester: makes the digests by which API keys are known.
+    :ivar snapshots: an :class:`~voidllm.core.interfaces.ISnapshotSource`; says who calls.
+    :ivar flush: commits everything that was journaled before the call, so that a report is complete.
+    :ivar config_view: gives the configuration as plain values, without secrets.
+    :ivar usage_ready: whether ``flush`` can work at all now.
+    """
+
+    world: World
+    store: Any
+    digester: KeyDigester = field(repr=False)
+    snapshots: Any = field(repr=False)
+    flush: Callable[[], Deferred[Any]] = _nothing_to_flush
+    config_view: Callable[[], Mapping[str, Any]] = dict
+    usage_ready: Callable[[], bool] = lambda: True

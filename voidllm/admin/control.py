@@ -1,0 +1,251 @@
+"""The operators' way in: HTTP on a Unix socket in the state folder.
+
+Whoever may connect is the operator, so it is checked twice who may: by the socket's mode,
+and by the credentials that the kernel has of the peer.
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+import socket
+import stat
+import struct
+from typing import Any, Callable, Mapping
+
+from twisted.internet.interfaces import IReactorUNIX
+from twisted.internet.protocol import Factory, Protocol
+from twisted.logger import Logger
+from twisted.web.resource import IResource
+from zope.interface import implementer
+
+from voidllm import __version__
+from voidllm.admin.access import OPERATOR, WRITE, Actor, require_scope
+from voidllm.admin.app import Identify, make_app
+from voidllm.admin.context import AdminContext
+from voidllm.admin.fields import MAX_BODY, known_only, query_args
+from voidllm.admin.replies import body_of, reply
+from voidllm.admin.root import render_app
+from voidllm.core.errors import Refusal, StateError, VoidLLMError
+from voidllm.core.world import World
+from voidllm.http.dispatch import hand_over
+from voidllm.http.settings import FrontSettings
+from voidllm.http.site import StrictSite
+
+SOCKET = "control.sock"
+LOCK = "control.lock"
+
+# sun_path has 108 bytes and ends with a NUL.
+MAX_PATH = 107
+_CREDENTIALS = struct.Struct("3i")
+_STOP_S = 2.0
+_log = Logger()
+
+
+def peer_uid(transport: Any) -> int | None:
+    """Ask the kernel for the effective user id of the process at the other end."""
+    try:
+        raw = transport.socket.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
+    except OSError:
+        return None
+    return int(_CREDENTIALS.unpack(raw)[1])
+
+
+class ControlSocket:
+    """Serves the admin application with an operator's rights on ``<state_dir>/control.sock``.
+
+    :param reload: takes over the configuration file and gives the keys that need a restart.
+    :param status: gives what ``GET /api/v1/status`` says beside version, pid and uptime.
+    :param uid_of: finds the user id of a transport's peer.
+    """
+
+    def __init__(
+        self,
+        world: World,
+        state_dir: str,
+        context: AdminContext,
+        *,
+        reload: Callable[[], list[str]] | None = None,
+        status: Callable[[], Mapping[str, Any]] = dict,
+        uid_of: Callable[[Any], int | None] = peer_uid,
+    ) -> None:
+        self.path = os.path.join(state_dir, SOCKET)
+        self._world = world
+        self._lock_path = os.path.join(state_dir, LOCK)
+        self._context = context
+        self._reload = reload
+        self._status = status
+        self._uid_of = uid_of
+        self._began_s = world.reactor.seconds()
+        self._lock: int | None = None
+        self._port: Any = None
+        self._site: Any = None
+
+    async def start(self) -> None:
+        """Begin to listen.
+
+        :raises StateError: if the path is too long, or another gateway serves this state folder.
+        """
+        if len(os.fsencode(self.path)) > MAX_PATH:
+            longest = MAX_PATH - len(SOCKET) - 1
+            raise StateError(
+                f"state_dir is too long for the control socket: give a path of at most {longest} bytes"
+            )
+        if not IReactorUNIX.providedBy(self._world.reactor):
+            raise StateError("this reactor has no Unix sockets")
+        try:
+            self._lock = _lock(self._lock_path)
+            _clear(self.path)
+            # The base folder's mode is no help if it was there before; a umask leaves no gap.
+            before = os.umask(0o177)
+            try:
+                self._listen()
+            finally:
+                os.umask(before)
+        except BaseException:
+            self._unlock()
+            raise
+
+    def _listen(self) -> None:
+        settings = FrontSettings(max_body_bytes=MAX_BODY)
+        self._site = StrictSite(self._world, _Operators(self._make_app), settings)
+        factory = _Gate(self._site, self._uid_of)
+        self._port = self._world.reactor.listenUNIX(self.path, factory, mode=0o600)
+
+    async def stop(self) -> None:
+        """Listen no longer, end what runs, and take the socket away."""
+        port, self._port = self._port, None
+        if port is not None:
+            # Twisted removes the file first, so nobody finds a socket that nobody serves.
+            await port.stopListening()
+            self._site.drain()
+            drained = self._site.drained()
+            drained.addTimeout(_STOP_S, self._world.reactor, onTimeoutCancel=lambda *_: None)
+            await drained
+            self._site.abort_all()
+        self._unlock()
+
+    def _unlock(self) -> None:
+        lock, self._lock = self._lock, None
+        if lock is not None:
+            os.close(lock)
+
+    def _make_app(self) -> Any:
+        return make_app(self._context, lambda request: OPERATOR, [self._add_routes])
+
+    def _add_routes(self, app: Any, identify: Identify) -> None:
+        @app.route("/api/v1/reload", methods=["POST"])  # type: ignore[untyped-decorator]
+        async def reload(request: Any) -> bytes:
+            actor: Actor = identify(request)
+            require_scope(actor, WRITE)
+            query_args(request.args, ())
+            known_only(body_of(request), ())
+            if self._reload is None:
+                raise Refusal(409, "conflict", "this gateway cannot reload its configuration")
+            try:
+                restart = self._reload()
+            except VoidLLMError as error:
+                # Said by name and place of what is wrong, never by value.
+                raise Refusal(400, "bad_configuration", str(error)) from None
+            return reply(request, 200, {"needs_restart": restart})
+
+        @app.route("/api/v1/status", methods=["GET"])  # type: ignore[untyped-decorator]
+        async def status(request: Any) -> bytes:
+            identify(request)
+            query_args(request.args, ())
+            uptime = int(self._world.reactor.seconds() - self._began_s)
+            view = {"version": __version__, "pid": os.getpid(), "uptime_seconds": uptime}
+            return reply(request, 200, {**view, **self._status()})
+
+
+class _Gate(Factory):
+    """Lets root and the gateway's own user through to the site."""
+
+    noisy = False
+
+    def __init__(self, site: Any, uid_of: Callable[[Any], int | None]) -> None:
+        self.site = site
+        self.allowed = frozenset((0, os.geteuid()))
+        self.uid_of = uid_of
+
+    def buildProtocol(self, addr: Any) -> Protocol:
+        """Make the protocol that looks at the peer."""
+        return _Doorkeeper(self)
+
+
+class _Doorkeeper(Protocol):
+    """Looks at the peer once, then steps aside."""
+
+    def __init__(self, gate: _Gate) -> None:
+        self._gate = gate
+
+    def connectionMade(self) -> None:
+        """Hand the connection to the site, or drop it unheard."""
+        transport: Any = self.transport
+        uid = self._gate.uid_of(transport)
+        if uid not in self._gate.allowed:
+            _log.warn("control socket: a process of user {uid} was turned away", uid=uid)
+            transport.abortConnection()
+            return
+        transport.protocol = hand_over(transport, self._gate.site)
+
+
+@implementer(IResource)
+class _Operators:
+    """The application, built at first use: most gateways are never asked."""
+
+    isLeaf = True
+
+    def __init__(self, make: Callable[[], Any]) -> None:
+        self._make = make
+        self._app: Any = None
+
+    def getChildWithDefault(self, name: bytes, request: Any) -> _Operators:
+        """Serve every path."""
+        return self
+
+    def putChild(self, path: bytes, child: Any) -> None:
+        """Refuse: a leaf has no children."""
+        raise NotImplementedError("a leaf has no children")
+
+    def render(self, request: Any) -> Any:
+        """Hand one request to the application."""
+        if self._app is None:
+            self._app = self._make()
+        return render_app(self._app, request)
+
+
+def _lock(path: str) -> int:
+    """Take the lock that a gateway holds as long as it serves; closing the descriptor gives it up."""
+    try:
+        fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        raise StateError(f"the control socket's lock file cannot be opened ({error.strerror})") from None
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        os.close(fd)
+        raise StateError("another gateway uses this state_dir") from None
+    return fd
+
+
+def _clear(path: str) -> None:
+    """Remove a socket that a killed gateway has left; anything else there is an error."""
+    try:
+        mode = os.lstat(path).st_mode
+    except FileNotFoundError:
+        return
+    if not stat.S_ISSOCK(mode):
+        raise StateError(f"{path} is there and is no socket; move it away")
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+        probe.setblocking(False)
+        try:
+            probe.connect(path)
+        except OSError as error:
+            if error.errno == errno.ECONNREFUSED:
+                os.unlink(path)
+                return
+            if error.errno == errno.ENOENT:
+                return
+    raise StateError("somebody answers on the control socket: another gateway uses this state_dir")

@@ -1,0 +1,95 @@
+"""How the admin application reads requests, answers, and fails."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from twisted.internet.defer import CancelledError
+from twisted.python.failure import Failure
+
+from voidllm.admin.fields import parse_object
+from voidllm.admin.probes import send_json, send_refusal
+from voidllm.core.errors import (
+    Refusal,
+    StoreBusy,
+    StoreConflict,
+    StoreRejected,
+    StoreTimeout,
+    StoreUnavailable,
+)
+from voidllm.http.dispatch import log_crash
+
+_RETRY_MS = 1000
+
+
+def reply(request: Any, status: int, value: object) -> bytes:
+    """Set status and headers of a whole reply and give its body."""
+    body = send_json(request, status, value)
+    request.setHeader(b"content-length", b"%d" % len(body))
+    return body
+
+
+def refuse(request: Any, refusal: Refusal) -> bytes:
+    """Set status and headers of an error reply and give its body."""
+    body = send_refusal(request, refusal)
+    request.setHeader(b"cache-control", b"no-store")
+    request.setHeader(b"content-length", b"%d" % len(body))
+    return body
+
+
+def body_of(request: Any) -> dict[str, Any]:
+    """Read the request's JSON object.
+
+    :raises Refusal: 400, 413, or 415 for a compressed one.
+    """
+    encoding = request.getHeader(b"content-encoding") or b""
+    if encoding.lower() not in (b"", b"identity"):
+        raise Refusal(
+            415, "unsupported_content_encoding", "the request body may not be compressed (content-encoding)"
+        )
+    return parse_object(request.content.read())
+
+
+def answer_failure(request: Any, failure: Failure) -> bytes:
+    """Turn whatever a route failed with into an error reply."""
+    error = failure.value
+    refusal = _refusal(error, request)
+    if refusal is None:
+        if not isinstance(error, CancelledError) and error is not None:
+            log_crash(error)
+        refusal = Refusal(500, "internal_error", "the gateway failed")
+    return refuse(request, refusal)
+
+
+def _refusal(error: BaseException | None, request: Any) -> Refusal | None:
+    from werkzeug.exceptions import HTTPException, MethodNotAllowed
+
+    if isinstance(error, Refusal):
+        return error
+    if isinstance(error, (StoreUnavailable, StoreBusy, StoreTimeout)):
+        message = "the database cannot be used now; try again"
+        return Refusal(503, "service_unavailable", message, retry_after_ms=_RETRY_MS)
+    if isinstance(error, StoreConflict):
+        return Refusal(409, "conflict", "this is in conflict with what is stored")
+    if isinstance(error, StoreRejected):
+        return Refusal(400, "bad_request", "the database refuses these values")
+    if isinstance(error, MethodNotAllowed):
+        return wrong_method(sorted(error.valid_methods or ()))
+    if isinstance(error, HTTPException):
+        return nothing_here()
+    return None
+
+
+def nothing_here() -> Refusal:
+    """Make the 404 of a path that nobody serves."""
+    return Refusal(404, "not_found", "there is nothing at this path")
+
+
+def wrong_method(allowed: list[str]) -> Refusal:
+    """Make a 405 that says which methods there are."""
+    return Refusal(
+        405,
+        "method_not_allowed",
+        "this path does not take this method",
+        headers=((b"allow", ", ".join(allowed).encode("ascii")),),
+    )

@@ -1,0 +1,77 @@
+"""Stored values as JSON shows them: moments as RFC 3339, money as exact decimals."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from attrs import asdict
+
+from voidllm.admin.moments import show
+from voidllm.store.records import ApiKey, UsageRow
+
+_NANO = 1_000_000_000
+
+
+def key_view(key: ApiKey) -> dict[str, Any]:
+    """Show a key; neither it nor its digest is in there."""
+    return {
+        "id": key.id,
+        "key_hint": key.hint,
+        "key_type": key.key_type,
+        "name": key.name,
+        "org_id": key.org_id,
+        "team_id": key.team_id,
+        "user_id": key.user_id,
+        "service_account_id": key.service_account_id,
+        "role": key.role,
+        "scopes": sorted(key.scopes),
+        "models": None if key.models is None else sorted(key.models),
+        **asdict(key.limits),
+        "created_at": show(key.created_at_ms),
+        "expires_at": show(key.expires_at_ms),
+        "revoked_at": show(key.revoked_at_ms),
+    }
+
+
+def dollars(nano: int) -> str:
+    """Give nano-USD as decimal USD, exactly and without needless zeros."""
+    sign, nano = ("-", -nano) if nano < 0 else ("", nano)
+    whole, rest = divmod(nano, _NANO)
+    digits = f"{rest:09d}".rstrip("0")
+    return f"{sign}{whole}.{digits}" if digits else f"{sign}{whole}"
+
+
+def usage_view(group_by: tuple[str, ...], row: UsageRow) -> dict[str, Any]:
+    """Show one row of a report; only what it was grouped by is there beside the numbers."""
+    view: dict[str, Any] = {
+        name: _group(name, value) for name, value in zip(group_by, row.group, strict=True)
+    }
+    view.update(
+        total_requests=row.total_requests,
+        prompt_tokens=row.prompt_tokens,
+        completion_tokens=row.completion_tokens,
+        total_tokens=row.prompt_tokens + row.completion_tokens,
+        input_tokens=row.input_tokens,
+        cache_read_tokens=row.cache_read_tokens,
+        cache_write_tokens=row.cache_write_tokens,
+        output_tokens=row.output_tokens,
+        reasoning_tokens=row.reasoning_tokens,
+        audio_input_tokens=row.audio_input_tokens,
+        audio_output_tokens=row.audio_output_tokens,
+        cost_nano=row.cost_nano,
+        cost=dollars(row.cost_nano),
+        unpriced_requests=row.unpriced_requests,
+        duration_sum_ms=row.duration_sum_ms,
+        ttft_sum_ms=row.ttft_sum_ms,
+        ttft_count=row.ttft_count,
+    )
+    return view
+
+
+def _group(name: str, value: str | int) -> str:
+    if name == "hour":
+        return show(int(value)) or ""
+    if name == "day":
+        digits = f"{value:08d}" if isinstance(value, int) else value
+        return f"{digits[:4]}-{digits[4:6]}-{digits[6:]}"
+    return str(value)
