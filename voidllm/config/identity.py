@@ -1,0 +1,82 @@
+"""``settings``: keys of the installation, sign-on, and the privacy filter."""
+
+# ruff: noqa: RUF009 - key() and section() declare attrs fields
+from __future__ import annotations
+
+from typing import Annotated
+
+from attrs import frozen
+
+from voidllm.config.fields import OneOf, key, section
+from voidllm.config.kinds import Line, Name, Secret
+
+
+@frozen(kw_only=True)
+class Bootstrap:
+    """What the first start on an empty database creates."""
+
+    org_name: Name = key("Default", "Name of the organisation.")
+    org_slug: Name = key("", "Its short name; default: made of the name.")
+    admin_email: Name = key("admin@voidllm.local", "Address of the first administrator.")
+
+
+@frozen(kw_only=True)
+class SSO:
+    """Single sign-on with OpenID Connect."""
+
+    enabled: bool = key(False, "Offer single sign-on.")
+    issuer: Line = key("", "URL of the identity provider.")
+    client_id: Name = key("", "As registered there.")
+    client_secret: Secret = key("", "As registered there.", show="secret")
+    redirect_url: Line = key("", "Where the provider sends people back to.")
+    scopes: tuple[Name, ...] = key(("openid", "email", "profile"), "What is asked for.")
+    allowed_domains: tuple[Name, ...] = key((), "Mail domains let in.")
+    auto_provision: bool = key(False, "Create users at their first sign-on.")
+    default_role: Annotated[str, OneOf(("member", "team_admin"))] = key("member", "Role of such users.")
+    default_org: Name = key("", "Organisation of such users.")
+    group_sync: bool = key(False, "Take teams from groups.")
+    group_claim: Name = key("groups", "Claim that holds the groups.")
+
+
+@frozen(kw_only=True)
+class PIIPattern:
+    """A pattern of one's own."""
+
+    type: Name = key("", "Name of the kind of data.")
+    regexp: Line = key("", "What it looks like.", show="secret")
+
+
+@frozen(kw_only=True)
+class PIITerms:
+    """A list of words of one's own."""
+
+    type: Name = key("", "Name of the kind of data.")
+    values: tuple[Line, ...] = key((), "The words.", show="secret")
+
+
+@frozen(kw_only=True)
+class GazetteerOptions:
+    """How words are compared."""
+
+    case_insensitive: bool = key(True, "Upper and lower case are the same.")
+
+
+@frozen(kw_only=True)
+class Gazetteer:
+    """Lists of known words."""
+
+    enabled: bool = key(False, "Look for known words.")
+    packs: tuple[Name, ...] = key((), "company-forms, de-cities, de-firstnames.")
+    dirs: tuple[Line, ...] = key((), "Folders with lists.")
+    terms: tuple[PIITerms, ...] = key((), "Words given here.")
+    options: GazetteerOptions = section(GazetteerOptions)
+
+
+@frozen(kw_only=True)
+class PII:
+    """The filter for personal data."""
+
+    enabled: bool = key(False, "Filter personal data.")
+    action: Annotated[str, OneOf(("pseudonymize",))] = key("pseudonymize", "What is done with it.")
+    patterns: tuple[PIIPattern, ...] = key((), "Patterns of one's own.")
+    gazetteer: Gazetteer = section(Gazetteer)
