@@ -258,3 +258,21 @@ class Front(SynchronousTestCase):
         assert not self.connection.transport.closed
         self.clock.advance(1.1)
         assert self.connection.transport.disconnecting
+
+    def test_drain_details(self) -> None:
+        """Draining may be asked for again; a half-read head is still answered, with close."""
+        reading = Connected(self.factory)
+        reading.feed(get(b"/v1/a")[:10])
+        drained: list[None] = []
+        self.factory.drained().addCallback(drained.append)
+        self.factory.drain()
+        self.factory.drain()
+        assert self.connection.transport.disconnecting
+        assert not reading.transport.closed
+        reading.feed(get(b"/v1/a")[10:] + get(b"/v1/dropped"))
+        (reply,) = reading.replies()
+        assert (reply.status, reply.headers["connection"]) == (200, "close")
+        self.connection.leave()
+        assert drained == []
+        reading.leave()
+        assert drained == [None]

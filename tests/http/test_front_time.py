@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import weakref
 from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
@@ -194,3 +196,18 @@ class Times(SynchronousTestCase):
         assert not connection.transport.paused
         assert len(connection.replies()) > 1000
         self.assert_clean(connection)
+
+    def test_no_cycles(self) -> None:
+        """A closed connection and its requests are freed without the garbage collector."""
+        gc.collect()
+        gc.disable()
+        self.addCleanup(gc.enable)
+        connection = self.connect()
+        connection.feed(post(b"/v1/a", b"x"), get(b"/v1/later"), post(b"/v1/b", b"y"))
+        connection.protocol.pauseProducing()
+        self.handler.open.pop()[1].reply(200, [], b"")
+        protocol = weakref.ref(connection.protocol)
+        connection.leave()
+        connection.transport.producer = None
+        del connection
+        assert protocol() is None

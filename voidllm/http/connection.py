@@ -173,7 +173,7 @@ class FrontConnection(Protocol):
 
     def drain(self) -> None:
         """Close now if no message was begun."""
-        if self._phase == _IDLE and self._responder is None and self._body is None:
+        if self._phase == _IDLE and self._responder is None and self._body is None and not self._ended:
             self._close()
 
     def abort(self) -> None:

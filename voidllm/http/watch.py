@@ -7,6 +7,10 @@ from typing import Any, Callable
 _NEVER = float("inf")
 
 
+def _nothing() -> None:
+    """Do nothing."""
+
+
 class Watch:
     """Calls ``expired`` once its deadline has passed.
 
@@ -47,6 +51,8 @@ class Watch:
         """End for good; no timer is left."""
         self._at = _NEVER
         self._stopped = True
+        # Usually a method of the watch's owner: without it neither needs the garbage collector.
+        self._expired = _nothing
         timer, self._timer = self._timer, None
         if timer is not None:
             timer.cancel()
