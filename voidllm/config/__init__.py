@@ -9,6 +9,7 @@ from voidllm.config.errors import ConfigErrors, Problem
 from voidllm.config.load import from_environment, load_config, parse_config
 from voidllm.config.models import ModelConfig, Pricing
 from voidllm.config.root import Config
+from voidllm.config.views import diff_needs_restart
 
 __all__ = [
     "Config",
@@ -18,6 +19,7 @@ __all__ = [
     "Pricing",
     "Problem",
     "build_models",
+    "diff_needs_restart",
     "from_environment",
     "global_aliases",
     "load_config",

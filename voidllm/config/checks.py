@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ipaddress
 from typing import Any, Iterator
 
 from voidllm.config.database import Database
@@ -31,11 +30,6 @@ def check(config: Config) -> Iterator[tuple[Path, str]]:
     server = config.server
     yield from _tls(server.proxy.tls, ("server", "proxy", "tls"))
     yield from _tls(server.admin.tls, ("server", "admin", "tls"))
-    for index, network in enumerate(server.trusted_proxies):
-        try:
-            ipaddress.ip_network(network, strict=False)
-        except ValueError:
-            yield ("server", "trusted_proxies", index), "must be an address or a network such as 10.0.0.0/8"
     yield from _database(config.database)
     if "@" not in config.settings.bootstrap.admin_email:
         yield ("settings", "bootstrap", "admin_email"), "must be a mail address"

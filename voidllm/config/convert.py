@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import ipaddress
 import re
 from decimal import Decimal
 from types import UnionType
@@ -16,6 +17,7 @@ from cattrs.gen import make_dict_structure_fn, override
 from voidllm.config.durations import Duration, parse_duration
 from voidllm.config.errors import Path, Unusable
 from voidllm.config.fields import OneOf, Range, Text, about
+from voidllm.config.kinds import Network
 from voidllm.config.tree import Document, Scalar
 
 T = TypeVar("T")
@@ -66,6 +68,13 @@ def _bool(value: Any, _: Any) -> bool:
 
 def _duration(value: Any, _: Any) -> Duration:
     return parse_duration(_scalar(value, "a duration").text.strip())
+
+
+def _network(value: Any, _: Any) -> Any:
+    try:
+        return ipaddress.ip_network(_scalar(value, "a network").text, strict=False)
+    except ValueError:
+        raise Unusable("must be an address or a network such as 10.0.0.0/8") from None
 
 
 def _optional(converter: Converter, kind: Any) -> Callable[[Any, Any], Any]:
@@ -170,6 +179,7 @@ def _make_converter() -> Converter:
     converter.register_structure_hook(bool, _bool)
     converter.register_structure_hook(Decimal, _decimal)
     converter.register_structure_hook(Duration, _duration)
+    converter.register_structure_hook_func(lambda kind: kind == Network, _network)
     converter.register_structure_hook_factory(attrs.has, lambda kind: _section(converter, kind))
     converter.register_structure_hook_factory(_is_tuple, lambda kind: _tuple(converter, kind))
     converter.register_structure_hook_factory(_is_optional, lambda kind: _optional(converter, kind))

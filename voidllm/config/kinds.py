@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from ipaddress import IPv4Network, IPv6Network
+from typing import Annotated, Union
 
 from voidllm.config.durations import Duration, parse_duration
 from voidllm.config.fields import Range, Text
@@ -12,6 +13,9 @@ def ms(text: str) -> Duration:
     """Write a default as people do."""
     return parse_duration(text)
 
+
+#: Addresses that belong together; a single one is a network of its own.
+Network = Union[IPv4Network, IPv6Network]
 
 Port = Annotated[int, Range(1, 65535)]
 Name = Annotated[str, Text(most=256)]

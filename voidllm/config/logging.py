@@ -1,6 +1,5 @@
 """``logging``, ``usage`` and ``metrics``: what the gateway says of itself."""
 
-
 from __future__ import annotations
 
 from typing import Annotated

@@ -3,7 +3,7 @@
 # ruff: noqa: RUF009 - key() and section() declare attrs fields
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
 from attrs import frozen
 
@@ -16,6 +16,7 @@ from voidllm.config.models import ModelConfig
 from voidllm.config.server import Server
 from voidllm.config.settings import Settings
 from voidllm.config.upstream import Stream, Upstream
+from voidllm.config.views import redact
 
 
 @frozen(kw_only=True)
@@ -47,3 +48,7 @@ class Config:
     logging: Logging = section(Logging)
     source: str | None = internal(None)
     warnings: tuple[str, ...] = internal(())
+
+    def redacted(self) -> dict[str, Any]:
+        """Give everything as plain values for people, without a single secret."""
+        return redact(self)

@@ -9,7 +9,7 @@ from attrs import frozen
 
 from voidllm.config.durations import Duration
 from voidllm.config.fields import OneOf, Range, key, section
-from voidllm.config.kinds import Line, Port, ms
+from voidllm.config.kinds import Line, Network, Port, ms
 
 MIB = 1024 * 1024
 
@@ -68,6 +68,6 @@ class Server:
     front: Annotated[str, OneOf(("fast", "twisted"))] = key(
         "fast", "Which HTTP server: our own, or twisted.web alone."
     )
-    trusted_proxies: tuple[Line, ...] = key(
+    trusted_proxies: tuple[Network, ...] = key(
         (), "Addresses or networks (CIDR) whose X-Forwarded-For is believed."
     )

@@ -36,7 +36,7 @@ class Upstream:
     engine: Annotated[str, OneOf(("auto", "treq", "direct"))] = key("auto", "Which client makes the calls.")
     proxy: UpstreamProxy = section(UpstreamProxy)
     max_connections_per_origin: Annotated[int, Range(1, 65535)] = key(
-        1024, "Most connections to one server; further calls wait."
+        8192, "Most connections to one server; further calls wait."
     )
     max_queue: Annotated[int, Range(0, 1_000_000)] = key(1024, "Most calls that wait for one server.")
     connect_timeout: _Patience = key(ms("10s"), "Until connected, TLS included.", live=True)
