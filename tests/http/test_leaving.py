@@ -16,7 +16,8 @@ from voidllm.http.site import StrictSite
 MESSAGES = (
     post(b"/v1/a", b"hello")
     + post(b"/slow", b"there")
-    + b"POST /v1/stream HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\nX: y\r\n\r\n"
+    + b"POST /v1/stream HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n"
+    + b"3\r\nabc\r\n0\r\nX: y\r\n\r\n"
     + post(b"/v1/later", b"never answered", b"Expect: 100-continue")
     + get(b"/v1/behind")
 )
