@@ -8,6 +8,7 @@ import stat
 import subprocess
 import sys
 import threading
+from pathlib import Path
 from typing import Any
 
 from twisted.internet.defer import Deferred
@@ -17,8 +18,11 @@ from twisted.trial.unittest import SynchronousTestCase
 from tests.store.support import NOW, OnSQLite, StallProbe, event, seed, world
 from voidllm.core.errors import StateError, StoreBusy, StoreRejected, StoreUnavailable
 from voidllm.store import open_store
+from voidllm.store.records import UsageQuery
 from voidllm.store.sqlite import MEMORY, SQLiteStore
 from voidllm.store.statements import Op, q
+
+REPOSITORY = Path(__file__).resolve().parents[2]
 
 
 def _write(sql: str, *params: Any) -> Any:
@@ -160,6 +164,47 @@ class SQLiteTests(OnSQLite):
             asked = store._writer.run(lambda connection: connection.execute("PRAGMA synchronous").fetchall())
             self.assertEqual(await asked, [(number,)])
             await store.stop()
+
+
+_CHILD = """
+import sys
+from twisted.internet.task import Clock
+from tests.store.support import event, world
+from voidllm.store.sqlite import SQLiteStore
+store = SQLiteStore(world(reactor=Clock()), sys.argv[1])
+store.start().addErrback(lambda failure: sys.exit(failure.value))
+done = dict(store.journal_progress().result).get("s", 0)
+while True:
+    done += 1
+    store.commit_usage("s", done, [event() for _ in range(7)]).addErrback(lambda failure: sys.exit(failure.value))
+    print(done, flush=True)
+"""
+
+
+class KillTests(OnSQLite):
+    """The process dies at any moment."""
+
+    async def test_kill_between_and_within_commits(self) -> None:
+        """After ``kill -9`` rows, sums and progress agree, and nothing that was acknowledged is missing."""
+        await self.store.stop()
+        for lines in (1, 20, 60):
+            child = subprocess.Popen(
+                [sys.executable, "-c", _CHILD, self.path],
+                stdout=subprocess.PIPE,
+                text=True,
+                cwd=REPOSITORY,
+            )
+            assert child.stdout is not None
+            for _ in range(lines):
+                acknowledged = int(child.stdout.readline())
+            child.kill()
+            child.communicate()
+            await self.store.start()
+            progress = (await self.store.journal_progress())["s"]
+            self.assertGreaterEqual(progress, acknowledged)
+            (total,) = await self.store.usage_report(UsageQuery(0, NOW + 1))
+            self.assertEqual(total.total_requests, 7 * progress)
+            await self.store.stop()
 
 
 class InlineTests(SynchronousTestCase):

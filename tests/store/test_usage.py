@@ -8,11 +8,13 @@ from typing import Any
 from attrs import evolve, fields
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from twisted.internet.defer import gatherResults
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.store.support import DAY, HOUR, NOW, OnPostgres, OnSQLite, event, new_id, world
 from voidllm.core.errors import StoreRejected
 from voidllm.core.usage import TokenCounts, UsageEvent
+from voidllm.store import usage_commit
 from voidllm.store.records import ScopeUsage, UsageQuery
 from voidllm.store.sqlite import MEMORY, SQLiteStore
 from voidllm.store.statements import Query
@@ -60,6 +62,7 @@ class UsageSuite:
     """Behaviour that both stores share."""
 
     store: Any
+    patch: Any
 
     async def rows(self, sql: str) -> list[tuple[Any, ...]]:
         return list(await self.store._run(select(sql), write=False, repeatable=True))
@@ -127,6 +130,17 @@ class UsageSuite:
         self.assertEqual(await self.store.commit_usage("s", 9, events), 1203)
         (total,) = await self.store.usage_report(ALL_TIME)
         self.assertEqual(total.total_requests, 1203)
+
+    async def test_overlapping_batches_at_once(self) -> None:
+        """Batches that share events in any order, committed at the same time, count each event once."""
+        events = [event(started_ms=NOW + n % 7 * HOUR, model=f"m{n % 5}") for n in range(60)]
+        pieces = [events[n : n + 40] for n in (0, 5, 10, 20)] + [events[::-1], events[::2]]
+        self.patch(usage_commit, "PAGE", 7)
+        work = [self.store.commit_usage(f"s{n}", 1, piece) for n, piece in enumerate(pieces)]
+        self.assertEqual(sum(await gatherResults(work)), 60)
+        rows = await self.store.usage_report(evolve(ALL_TIME, group_by=("hour", "model")))
+        wanted = Counter((e.started_ms - e.started_ms % HOUR, e.model) for e in events)
+        self.assertEqual({row.group: row.total_requests for row in rows}, wanted)
 
     async def test_report_sums(self) -> None:
         """A report adds up every bucket, money, prices missing, durations and first tokens."""

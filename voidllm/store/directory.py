@@ -50,12 +50,12 @@ def find_member(org_id: str, ref: str | None) -> Op[Member | None]:
     """Find the user with this id or e-mail address who belongs to an organisation.
 
     System administrators belong to every one. Without ``ref`` it is the oldest system
-    administrator, or if there is none the oldest one of the organisation.
+    administrator, or if there is none the oldest administrator of the organisation.
     """
     if ref is None:
         rows = yield q(
-            _MEMBER
-            + " AND (m.role = 'org_admin' OR u.is_system_admin = 1) ORDER BY u.is_system_admin DESC, u.created_at_ms, u.id LIMIT 1",
+            _MEMBER + " AND (m.role = 'org_admin' OR u.is_system_admin = 1)"
+            " ORDER BY u.is_system_admin DESC, u.created_at_ms, u.id LIMIT 1",
             org_id,
         )
     else:

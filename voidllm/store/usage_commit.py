@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from operator import attrgetter
 from typing import Any, Iterable, Sequence
 
 import ujson
@@ -27,6 +28,11 @@ _ADVANCE = (
 )
 
 _HOURLY = (*HOURLY_KEY, *((name, "int") for name in HOURLY_SUMS))
+_HOURLY_NAMES = [name for name, _ in _HOURLY]
+
+Sums = dict[tuple[Any, ...], list[int]]
+
+_by_id = attrgetter("id")
 
 
 def commit_usage(dialect: Dialect, segment: str, end_offset: int, events: Sequence[UsageEvent]) -> Op[int]:
@@ -36,13 +42,21 @@ def commit_usage(dialect: Dialect, segment: str, end_offset: int, events: Sequen
     """
     if not (yield q(_ADVANCE, segment, end_offset)):
         return 0
+    # By id, so that two transactions with the same events cannot lock each other out.
+    ordered = sorted({event.id: event for event in events}.values(), key=_by_id)
+    sums: Sums = {}
     inserted = 0
-    for start in range(0, len(events), PAGE):
-        piece = {event.id: event for event in events[start : start + PAGE]}
+    for start in range(0, len(ordered), PAGE):
+        piece = {event.id: event for event in ordered[start : start + PAGE]}
         rows = yield q(_insert_events(dialect), to_json([event_row(event) for event in piece.values()]))
         inserted += len(rows)
-        if rows:
-            yield q(_add_hourly(dialect), to_json(_sums(piece[event_id] for (event_id,) in rows)))
+        for (event_id,) in rows:
+            _add(sums, piece[event_id])
+    # All at the end and in their order, because other boxes add to the same rows.
+    keys = sorted(sums)
+    for start in range(0, len(keys), PAGE):
+        added = [_hourly_row(key, sums[key]) for key in keys[start : start + PAGE]]
+        yield q(_add_hourly(dialect), to_json(added))
     return inserted
 
 
@@ -75,19 +89,18 @@ def _clean(value: Any) -> Any:
     return value
 
 
-def _sums(events: Iterable[UsageEvent]) -> list[dict[str, int | str]]:
-    sums: dict[tuple[Any, ...], list[int]] = {}
-    for event in events:
-        key = hourly_key(event)
-        total = sums.get(key)
-        if total is None:
-            sums[key] = list(hourly_sums(event))
-        else:
-            for index, value in enumerate(hourly_sums(event)):
-                total[index] += value
-    names = [name for name, _ in _HOURLY]
-    # Sorted, so that two boxes lock the rows that they share in the same order.
-    return [dict(zip(names, (*key, *map(int, sums[key])), strict=True)) for key in sorted(sums)]
+def _add(sums: Sums, event: UsageEvent) -> None:
+    key = hourly_key(event)
+    total = sums.get(key)
+    if total is None:
+        sums[key] = list(hourly_sums(event))
+    else:
+        for index, value in enumerate(hourly_sums(event)):
+            total[index] += value
+
+
+def _hourly_row(key: tuple[Any, ...], total: list[int]) -> dict[str, int | str]:
+    return dict(zip(_HOURLY_NAMES, (*key, *map(int, total)), strict=True))
 
 
 def _insert_events(dialect: Dialect) -> str:
