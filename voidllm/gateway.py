@@ -2,29 +2,34 @@
 
 from __future__ import annotations
 
-import os
-from typing import Any, Callable
+from datetime import UTC, datetime
+from functools import partial
+from typing import Any, Callable, Mapping
 
-from attrs import define
-from twisted.internet.defer import Deferred, DeferredList, gatherResults
+from twisted.internet.defer import Deferred
 from twisted.internet.task import deferLater
 from twisted.logger import Logger
 
 from voidllm.admin.app import AdminContext
 from voidllm.bootstrap import FirstCredentials, bootstrap, box_id
-from voidllm.config import Config
-from voidllm.config.catalogue import build_models, global_aliases
-from voidllm.core.crypto import API_KEY_INFO, KeyDigester, derive, key_check_value, load_or_create_key
-from voidllm.core.errors import StateError, StoreBusy, StoreTimeout, StoreUnavailable
+from voidllm.config import Config, build_models, global_aliases
+from voidllm.core.crypto import (
+    API_KEY_INFO,
+    KeyDigester,
+    check_key,
+    derive,
+    key_check_value,
+    load_or_create_key,
+)
+from voidllm.core.errors import StoreBusy, StoreTimeout, StoreUnavailable
 from voidllm.core.snapshots import SnapshotHolder
 from voidllm.core.world import World
 from voidllm.door import Door
 from voidllm.gate.gate import Gate
 from voidllm.limits.ledger import MemoryLimiter
+from voidllm.limits.recount import counted_scopes
 from voidllm.proxy.core import ProxyCore
 from voidllm.proxy.handler import ProxyHandler
-from voidllm.proxy.inprocess import InProcessPool
-from voidllm.proxy.settings import ProxySettings
 from voidllm.proxy.sweeper import StreamSweeper
 from voidllm.routing.planner import InOrderPlanner
 from voidllm.snapshots import Catalogue, SnapshotPublisher
@@ -34,7 +39,7 @@ from voidllm.usage.batcher import UsageBatcher, UsageCounters
 from voidllm.usage.journal import Journal
 from voidllm.usage.prices import PriceBook
 from voidllm.usage.segments import pending_events
-from voidllm.usage.settings import UsageSettings
+from voidllm.wiring import Upstreams, price_of, proxy_settings, store_arguments, usage_settings
 
 _log = Logger()
 _META_KEY = "encryption_key_check"
@@ -44,21 +49,13 @@ _RETRY_S = (0.2, 0.5, 1.0, 2.0, 5.0)
 _GOODBYE_S = 2.0
 
 
-@define
-class Upstreams:
-    """The three ways to carry a call; each provides ``IUpstreamPool``."""
-
-    buffered: Any
-    streaming: Any
-    in_process: Any
-
-
 class Gateway:
     """Composes the data plane and the control plane of one process.
 
     :param config: frozen configuration.
     :param upstreams: see :class:`Upstreams`.
     :param metrics: where everything is counted.
+    :param environ: where outbound proxies are looked up that the configuration does not name.
     :param announce: called once with the first credentials, if this start made them.
     :param collect: called after each full snapshot build, see ``SnapshotPublisher``.
     :ivar door: the message handler for every front; says 503 until the gateway is open.
@@ -72,6 +69,7 @@ class Gateway:
         upstreams: Upstreams,
         metrics: Metrics,
         announce: Callable[[FirstCredentials], None],
+        environ: Mapping[str, str],
         collect: Callable[[], None] = lambda: None,
     ) -> None:
         self.world = world
@@ -81,7 +79,8 @@ class Gateway:
         self.state = "starting"
         self.holder = SnapshotHolder()
         self.prices = PriceBook(world, config.state_dir)
-        self.store = open_store(world, config.database.driver, config.database.dsn, **_store_options(config))
+        driver, dsn, options = store_arguments(config)
+        self.store = open_store(world, driver, dsn, **options)
         self.counters = UsageCounters()
         self.gate: Gate | None = None
         self.journal: Journal | None = None
@@ -89,6 +88,7 @@ class Gateway:
         self.digester: KeyDigester | None = None
         self._upstreams = upstreams
         self._announce = announce
+        self._environ = environ
         self._collect = collect
         self._publisher: SnapshotPublisher | None = None
         self._handler: ProxyHandler | None = None
@@ -140,11 +140,8 @@ class Gateway:
             load_or_create_key, self.world, self.config.state_dir, configured, empty
         )
         known = await self.store.meta_get(_META_KEY)
-        if known is not None and known != key_check_value(key):
-            raise StateError(
-                "this encryption key is not the one that the database was made with; "
-                "restore <state_dir>/encryption.key or settings.encryption_key as it was"
-            )
+        if known is not None:
+            check_key(key, known)
         return key
 
     async def _seed(self, key: bytes) -> None:
@@ -210,11 +207,7 @@ class Gateway:
         day_ms = now_ms - now_ms % _DAY_MS
         sums = await self.store.usage_since(day_ms, _month_start_ms(now_ms))
         progress = await self.store.journal_progress()
-        wanted = frozenset(
-            (scope.kind, scope.id)
-            for principal in self.holder.current.keys.values()
-            for scope in principal.counted
-        )
+        wanted = counted_scopes(self.holder.current.keys.values())
         events = await self.world.in_thread(
             lambda: list(pending_events(self.world.fs, self.config.state_dir, box, progress))
         )
@@ -238,11 +231,16 @@ class Gateway:
             digester=self.digester,
             snapshots=self.holder,
             flush=self.batcher.flush,
-            config_view=lambda: self.config.redacted(),
+            config_view=self._config_view,
         )
 
+    def _config_view(self) -> dict[str, Any]:
+        # A method, because a reload replaces the configuration.
+        return self.config.redacted()
+
     def _catalogue(self) -> Catalogue:
-        return Catalogue(build_models(self.config, self.prices.price_for), global_aliases(self.config))
+        models = build_models(self.config, partial(price_of, self.prices), self._environ)
+        return Catalogue(models, global_aliases(self.config))
 
     def _catalogue_changed(self) -> None:
         if self._publisher is not None:
@@ -271,8 +269,7 @@ class Gateway:
         self.cut()
         if self._publisher is not None:
             self._publisher.stop()
-        pools = [pool.close() for pool in (self._upstreams.buffered, self._upstreams.in_process)]
-        goodbye: DeferredList = gatherResults(pools, consumeErrors=True)  # type: ignore[assignment]
+        goodbye = self._upstreams.pool.close()
         goodbye.addTimeout(_GOODBYE_S, self.world.reactor, onTimeoutCancel=lambda *_: None)
         self._owned(goodbye, "upstream connections could not be closed")
         await goodbye
@@ -284,44 +281,5 @@ class Gateway:
 
 
 def _month_start_ms(now_ms: int) -> int:
-    from datetime import UTC, datetime
-
     now = datetime.fromtimestamp(now_ms / 1000, UTC)
     return int(datetime(now.year, now.month, 1, tzinfo=UTC).timestamp() * 1000)
-
-
-def _store_options(config: Config) -> dict[str, Any]:
-    return {}
-
-
-def usage_settings(config: Config) -> UsageSettings:
-    """Translate configuration for the usage pipeline."""
-    return UsageSettings(
-        reserve_bytes=config.usage.reserve_mb << 20,
-        fsync=config.usage.fsync,
-        flush_seconds=config.settings.usage.flush_interval / 1000,
-    )
-
-
-def proxy_settings(config: Config) -> ProxySettings:
-    """Translate configuration for the proxy; durations are milliseconds there, seconds here."""
-    proxy, stream, upstream = config.server.proxy, config.stream, config.upstream
-    return ProxySettings(
-        spool_dir=config.state_dir,
-        max_request_body=proxy.max_request_body,
-        max_response_body=proxy.max_response_body,
-        connect_timeout_s=upstream.connect_timeout / 1000,
-        head_timeout_s=upstream.head_timeout / 1000,
-        idle_timeout_s=stream.idle_timeout / 1000,
-        commit_after_s=stream.commit_after / 1000,
-        keepalive_s=stream.keepalive / 1000,
-        first_token_timeout_s=_seconds(stream.first_token_timeout),
-        max_stream_duration_s=_seconds(proxy.max_stream_duration),
-    )
-
-
-def _seconds(duration_ms: int | None) -> float | None:
-    return None if not duration_ms else duration_ms / 1000
-
-
-__all__ = ["Gateway", "InProcessPool", "Upstreams", "os", "proxy_settings", "usage_settings"]

@@ -13,7 +13,6 @@ from twisted.application.service import Service
 from twisted.internet import endpoints
 from twisted.internet.defer import Deferred
 from twisted.internet.task import LoopingCall, deferLater
-from twisted.internet.threads import deferToThreadPool
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
@@ -24,17 +23,16 @@ from voidllm.bootstrap import CREDENTIALS, FirstCredentials
 from voidllm.config import Config, ConfigErrors, load_config
 from voidllm.core.errors import VoidLLMError
 from voidllm.core.world import World
-from voidllm.gateway import Gateway, Upstreams
+from voidllm.gateway import Gateway
 from voidllm.hardening import harden
 from voidllm.http.front import FrontFactory
 from voidllm.http.resource import ProxyResource
-from voidllm.http.settings import FrontSettings
 from voidllm.http.site import StrictSite
-from voidllm.proxy.inprocess import InProcessPool
 from voidllm.sdnotify import Notifier
 from voidllm.telemetry.logs import start_logging
 from voidllm.telemetry.looplag import LoopLag
 from voidllm.telemetry.metrics import Metrics
+from voidllm.wiring import front_settings, make_upstreams
 
 _log = Logger()
 _BACKLOG = 4096
@@ -45,11 +43,9 @@ _FLUSH_S = 1.0
 def real_world() -> World:
     """Give the world of a real process."""
     from twisted.internet import reactor
+    from twisted.internet.threads import deferToThread
 
-    pool: Any = reactor.getThreadPool  # type: ignore[attr-defined]
-    return World(
-        reactor=reactor, in_thread=lambda f, *a, **kw: deferToThreadPool(reactor, pool(), f, *a, **kw)
-    )
+    return World(reactor=reactor, in_thread=deferToThread)
 
 
 def make_service(config_path: str | None, listen: str | None) -> GatewayService:
@@ -63,7 +59,7 @@ def make_service(config_path: str | None, listen: str | None) -> GatewayService:
     except ConfigErrors as errors:
         sys.stderr.write(f"{errors}\n")
         raise SystemExit(1) from None
-    start_logging(config.logging.level, config.logging.format, sys.stdout)
+    start_logging(config.logging.level, config.logging.format, sys.__stdout__)
     return GatewayService(real_world(), config, load, listen, Notifier(os.environ))
 
 
@@ -98,7 +94,13 @@ class GatewayService(Service):
     def _compose(self) -> tuple[Gateway, Any]:
         world, config = self._world, self._config
         gateway = Gateway(
-            world, config, make_upstreams(world, config), self._metrics, self._announce, _settle_garbage
+            world,
+            config,
+            make_upstreams(world, config),
+            self._metrics,
+            self._announce,
+            os.environ,
+            _settle_garbage,
         )
         settings = front_settings(config)
         root = make_root(
@@ -139,7 +141,7 @@ class GatewayService(Service):
 
             factory = TLSMemoryBIOFactory(server_context_factory(tls.cert, tls.key), False, factory)
         description = self._listen_on or _endpoint(self._config)
-        endpoint = endpoints.serverFromString(self._world.reactor, description)
+        endpoint = endpoints.serverFromString(self._world.reactor, description)  # type: ignore[no-untyped-call]
         self._port = await endpoint.listen(factory)
         await self._gateway.open()
         if self._gateway.state != "ready":
@@ -157,7 +159,7 @@ class GatewayService(Service):
         _log.info("voidllm {version} is ready on {endpoint}", version=__version__, endpoint=description)
 
     def _cannot_open(self, failure: Failure) -> None:
-        if failure.check(VoidLLMError, OSError):
+        if isinstance(failure.value, (VoidLLMError, OSError)):
             _log.critical("the gateway cannot start: {why}", why=failure.getErrorMessage())
         else:
             _log.failure("the gateway cannot start", failure)
@@ -231,7 +233,7 @@ class GatewayService(Service):
         self._gateway.drain()
         self._front.drain()
         drained: Deferred[Any] = self._front.drained()
-        await _within(drained, self._config.server.proxy.drain_timeout / 1000, self._world)
+        await _within(drained, self._config.server.proxy.drain_timeout.seconds, self._world)
         self._gateway.cut()
         await _within(self._front.drained(), _FLUSH_S, self._world)
         if self._port is not None:
@@ -248,7 +250,7 @@ class GatewayService(Service):
 
 async def _within(deferred: Deferred[Any], seconds: float, world: World) -> None:
     """Wait for ``deferred``, which never fails, but no longer than ``seconds``."""
-    timer = deferLater(world.reactor, seconds)
+    timer: Deferred[Any] = deferLater(world.reactor, seconds)
     timer.addErrback(lambda _: None)
     both: Deferred[Any] = Deferred()
 
@@ -273,37 +275,3 @@ def _endpoint(config: Config) -> str:
     if ":" in proxy.host:
         return f"tcp6:{proxy.port}:interface={proxy.host.replace(':', chr(92) + ':')}:backlog={_BACKLOG}"
     return f"tcp:{proxy.port}:interface={proxy.host}:backlog={_BACKLOG}"
-
-
-def make_upstreams(world: World, config: Config) -> Upstreams:
-    """Build the upstream pool and the engines on it, as ``upstream.engine`` says."""
-    from voidllm.http.pool import PoolSettings, UpstreamPool
-
-    upstream = config.upstream
-    settings = PoolSettings(
-        max_connections_per_origin=upstream.max_connections_per_origin,
-        max_queue=upstream.max_queue,
-    )
-    pool = UpstreamPool(world, settings)
-    engine = upstream.engine
-    buffered: Any = pool
-    streaming: Any = pool
-    if engine in ("auto", "treq"):
-        from voidllm.http.treq_engine import TreqEngine
-
-        streaming = TreqEngine(pool)
-        if engine == "treq":
-            buffered = streaming
-    return Upstreams(buffered, streaming, InProcessPool(world.reactor))
-
-
-def front_settings(config: Config) -> FrontSettings:
-    """Translate configuration for the listening side."""
-    proxy = config.server.proxy
-    return FrontSettings(
-        max_body_bytes=proxy.max_request_body,
-        read_timeout_s=proxy.read_timeout / 1000,
-        write_timeout_s=proxy.write_timeout / 1000,
-        idle_timeout_s=proxy.idle_timeout / 1000,
-        trusted_proxies=config.server.trusted_proxies,
-    )

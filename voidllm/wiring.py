@@ -1,0 +1,121 @@
+"""Translates configuration into what each part wants to be told; pure but for class look-ups."""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+from typing import Any, Mapping
+
+from attrs import define
+
+from voidllm.config import Config, Pricing
+from voidllm.core.model import Price
+from voidllm.core.world import World
+from voidllm.http.pool import UpstreamPool
+from voidllm.http.pool_settings import PoolSettings
+from voidllm.http.settings import FrontSettings
+from voidllm.proxy.inprocess import InProcessPool
+from voidllm.proxy.settings import ProxySettings
+from voidllm.usage.price_numbers import price_from_config
+from voidllm.usage.prices import PriceBook
+from voidllm.usage.settings import UsageSettings
+
+
+@define
+class Upstreams:
+    """The ways to carry a call; each provides ``IUpstreamPool``.
+
+    :ivar pool: the connections under all of them.
+    """
+
+    pool: UpstreamPool
+    buffered: Any
+    streaming: Any
+    in_process: InProcessPool
+
+
+def make_upstreams(world: World, config: Config) -> Upstreams:
+    """Build the upstream pool and the engines on it, as ``upstream.engine`` says.
+
+    With ``auto`` streams go through treq, where its cost per event is nil, and buffered
+    calls drive the pool directly, because there it costs more than the rest of the call.
+    """
+    upstream = config.upstream
+    settings = PoolSettings(
+        max_per_origin=upstream.max_connections_per_origin, max_waiting=upstream.max_queue
+    )
+    pool = UpstreamPool(world, settings)
+    in_process = InProcessPool(world.reactor)
+    if upstream.engine == "direct":
+        return Upstreams(pool, pool, pool, in_process)
+    from voidllm.http.treq_engine import TreqEngine
+
+    treq_engine = TreqEngine(pool)
+    return Upstreams(pool, treq_engine if upstream.engine == "treq" else pool, treq_engine, in_process)
+
+
+def store_arguments(config: Config) -> tuple[str, str, dict[str, Any]]:
+    """Give driver, DSN and options of the store."""
+    database = config.database
+    if database.driver == "sqlite":
+        path = database.sqlite_path or os.path.join(config.state_dir, "voidllm.db")
+        options = {"synchronous": "full" if config.usage.fsync == "interval" else "normal"}
+        return database.driver, path, options
+    return (
+        database.driver,
+        database.dsn,
+        {"connections": database.max_open_conns, "lifetime_s": database.conn_max_lifetime.seconds},
+    )
+
+
+def front_settings(config: Config) -> FrontSettings:
+    """Translate for the listening side."""
+    proxy = config.server.proxy
+    trusted = (ipaddress.ip_network(one, strict=False) for one in config.server.trusted_proxies)
+    return FrontSettings(
+        max_body_bytes=proxy.max_request_body,
+        read_timeout_s=proxy.read_timeout.seconds,
+        write_timeout_s=proxy.write_timeout.seconds,
+        idle_timeout_s=proxy.idle_timeout.seconds,
+        trusted_proxies=tuple(trusted),
+    )
+
+
+def usage_settings(config: Config) -> UsageSettings:
+    """Translate for the usage pipeline."""
+    return UsageSettings(
+        reserve_bytes=config.usage.reserve_mb << 20,
+        fsync=config.usage.fsync,
+        flush_seconds=config.settings.usage.flush_interval.seconds,
+    )
+
+
+def proxy_settings(config: Config) -> ProxySettings:
+    """Translate for the proxy."""
+    proxy, stream, upstream = config.server.proxy, config.stream, config.upstream
+    return ProxySettings(
+        spool_dir=config.state_dir,
+        max_request_body=proxy.max_request_body,
+        max_response_body=proxy.max_response_body,
+        connect_timeout_s=upstream.connect_timeout.seconds,
+        head_timeout_s=upstream.head_timeout.seconds,
+        idle_timeout_s=stream.idle_timeout.seconds,
+        commit_after_s=stream.commit_after.seconds,
+        keepalive_s=stream.keepalive.seconds,
+        first_token_timeout_s=stream.first_token_timeout.seconds or None,
+        max_stream_duration_s=proxy.max_stream_duration.seconds or None,
+    )
+
+
+def price_of(book: PriceBook, provider: str, upstream_model: str, pricing: Pricing) -> Price | None:
+    """Give a model's price: configured numbers, else the packaged price data."""
+    if not pricing.given:
+        return book.price_for(provider, upstream_model)
+    numbers: Mapping[str, Any] = {
+        "cache_read_per_1m": pricing.cached_input_per_1m,
+        "cache_write_per_1m": pricing.cache_write_per_1m,
+        "reasoning_per_1m": pricing.reasoning_per_1m,
+        "audio_per_1m": pricing.audio_per_1m,
+        "audio_output_per_1m": pricing.audio_output_per_1m,
+    }
+    return price_from_config(pricing.input_per_1m or 0, pricing.output_per_1m or 0, **numbers)
