@@ -1,0 +1,110 @@
+"""The two ways to a gateway's administration, and the choice between them."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import time
+from typing import Any, Awaitable, Callable, Coroutine, Mapping, Protocol, TypeVar
+
+from voidllm.cli.failures import Unreachable
+from voidllm.cli.live import LiveClient
+
+T = TypeVar("T")
+_PATIENCE_S = 5.0
+_STEP_S = 0.1
+
+
+class Client(Protocol):
+    """What the commands ask for; see :mod:`voidllm.admin.operations`."""
+
+    def create_key(self, body: Mapping[str, Any]) -> Awaitable[dict[str, Any]]:
+        """Make a key."""
+
+    def list_keys(self, query: Mapping[str, str]) -> Awaitable[dict[str, Any]]:
+        """Give one page of keys."""
+
+    def revoke_key(self, key_id: str) -> Awaitable[dict[str, Any]]:
+        """Revoke a key."""
+
+    def rotate_key(self, key_id: str, body: Mapping[str, Any]) -> Awaitable[dict[str, Any]]:
+        """Put a new key in the place of an old one."""
+
+    def usage(self, query: Mapping[str, str]) -> Awaitable[dict[str, Any]]:
+        """Report usage."""
+
+
+Work = Callable[[Any], Coroutine[Any, Any, T]]
+
+
+def perform(config: Any, work: Work[T]) -> T:
+    """Do ``work`` with a client: through the control socket if a gateway answers there, else on the store.
+
+    :param work: an async function of a :class:`Client`; it is called once.
+    :raises Failed: with a message for people.
+    """
+    client = LiveClient.reach(config.state_dir)
+    if client is None and _in_use(config):
+        client = _wait(config)
+    if client is not None:
+        try:
+            return _drive(work(client))
+        finally:
+            client.close()
+    from voidllm.cli.offline import perform_offline
+
+    return perform_offline(config, work)
+
+
+def _wait(config: Any) -> LiveClient:
+    """Give a gateway that is starting or stopping a moment."""
+    deadline = time.monotonic() + _PATIENCE_S
+    while time.monotonic() < deadline:
+        client = LiveClient.reach(config.state_dir)
+        if client is not None:
+            return client
+        time.sleep(_STEP_S)
+    raise Unreachable(
+        f"the store is in use, but nobody answers on {LiveClient.path_in(config.state_dir)}: the gateway is "
+        "starting, stopping or stuck. Try again in a moment; if that does not help, look at its log, "
+        "then stop it and run this again"
+    )
+
+
+def _drive(work: Coroutine[Any, Any, T]) -> T:
+    """Run a coroutine that never waits: the live client's methods block instead."""
+    try:
+        work.send(None)
+    except StopIteration as stop:
+        result: T = stop.value
+        return result
+    work.close()
+    raise RuntimeError("a command waited for something")
+
+
+def _in_use(config: Any) -> bool:
+    """Say whether a process holds the lock of the state folder or of the store."""
+    paths = [os.path.join(config.state_dir, "control.lock")]
+    if config.database.driver == "sqlite":
+        paths.append(config.database.sqlite_path + ".lock")
+    return any(_locked(path) for path in paths)
+
+
+def _locked(path: str) -> bool:
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return False
+    except PermissionError:
+        raise Unreachable(
+            f"{path} may not be read: run this as root or as the user that the gateway runs as"
+        ) from None
+    except OSError as error:
+        raise Unreachable(f"{path} cannot be opened: {os.strerror(error.errno or 0)}") from None
+    try:
+        fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except OSError:
+        return True
+    finally:
+        os.close(fd)
+    return False

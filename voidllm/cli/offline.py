@@ -1,0 +1,177 @@
+"""A stopped gateway: the same operations, on its store, in a reactor that lives as long as they take."""
+
+from __future__ import annotations
+
+import os
+from typing import Any, Callable, Coroutine, Mapping, TypeVar
+
+from twisted.internet import task
+from twisted.internet.defer import Deferred
+from twisted.internet.threads import deferToThread
+
+from voidllm.admin import operations, reporting
+from voidllm.admin.access import OPERATOR
+from voidllm.admin.context import AdminContext
+from voidllm.bootstrap import box_id
+from voidllm.cli.failures import Failed, Unreachable
+from voidllm.core.crypto import API_KEY_INFO, KeyDigester, check_key, derive, load_or_create_key
+from voidllm.core.errors import Refusal, StateError, StoreConflict, StoreError
+from voidllm.core.snapshots import SnapshotHolder
+from voidllm.core.world import World
+from voidllm.store import open_store
+from voidllm.usage.batcher import UsageBatcher, UsageCounters
+from voidllm.usage.segments import folder, scan
+from voidllm.usage.settings import UsageSettings
+
+T = TypeVar("T")
+
+#: Under this name the store keeps what its encryption key is recognised by.
+_META_KEY = "encryption_key_check"
+_START_ONCE = "start the gateway once (voidllm serve), which makes an organisation and a first key"
+_PATIENCE_S = 30.0
+
+
+def perform_offline(config: Any, work: Callable[[Any], Coroutine[Any, Any, T]]) -> T:
+    """Do ``work`` on the store of a gateway that does not run.
+
+    :raises Failed: with a message for people.
+    """
+    database = config.database
+    if database.driver == "sqlite" and not os.path.exists(database.sqlite_path):
+        raise Unreachable(f"there is no store at {database.sqlite_path} yet: {_START_ONCE}")
+    _become_owner(config.state_dir)
+    os.umask(0o077)
+    done: list[T] = []
+    failed: list[Exception] = []
+
+    async def run(reactor: Any) -> None:
+        try:
+            done.append(await _on_store(reactor, config, work))
+        except Exception as error:
+            # Told below, outside of the reactor.
+            failed.append(error)
+
+    try:
+        task.react(lambda reactor: Deferred.fromCoroutine(run(reactor)))
+    except SystemExit:
+        pass
+    if failed:
+        raise _told(failed[0])
+    if not done:
+        raise Unreachable("interrupted")
+    return done[0]
+
+
+def _told(error: Exception) -> Exception:
+    """Give what to say of an error; what nobody expected stays what it is."""
+    if isinstance(error, Refusal):
+        return Unreachable(error.message) if error.status == 503 else Failed(error.message)
+    if isinstance(error, StateError):
+        return Unreachable(str(error))
+    if isinstance(error, StoreConflict):
+        return Failed("this is in conflict with what is stored")
+    if isinstance(error, StoreError):
+        return Unreachable(
+            f"the database cannot be used now ({type(error).__name__}); check database in the configuration"
+        )
+    return error
+
+
+def _become_owner(state_dir: str) -> None:
+    """As root, become the user that the state belongs to: the gateway must not find files it may not open."""
+    try:
+        owner = os.stat(state_dir)
+    except OSError as error:
+        raise Unreachable(
+            f"the state folder {state_dir} cannot be used ({os.strerror(error.errno or 0)}): {_START_ONCE}"
+        ) from None
+    if os.geteuid() == 0 and owner.st_uid != 0:
+        os.setgroups([])
+        os.setgid(owner.st_gid)
+        os.setuid(owner.st_uid)
+
+
+async def _on_store(reactor: Any, config: Any, work: Callable[[Any], Coroutine[Any, Any, T]]) -> T:
+    world = World(reactor=reactor, in_thread=deferToThread)
+    database = config.database
+    where = database.sqlite_path if database.driver == "sqlite" else database.dsn
+    store: Any = open_store(world, database.driver, where)
+    await store.start()
+    try:
+        if await store.is_empty():
+            raise StateError(f"the store is empty: {_START_ONCE}")
+        return await work(OfflineClient(world, store, config))
+    finally:
+        await store.stop()
+
+
+class OfflineClient:
+    """See :class:`voidllm.cli.client.Client`."""
+
+    def __init__(self, world: World, store: Any, config: Any) -> None:
+        self._world = world
+        self._store = store
+        self._config = config
+
+    async def create_key(self, body: Mapping[str, Any]) -> dict[str, Any]:
+        """Make a key."""
+        return await operations.create_key(await self._context(), OPERATOR, body)
+
+    async def list_keys(self, query: Mapping[str, str]) -> dict[str, Any]:
+        """Give one page of keys."""
+        return await operations.list_keys(self._keyless(), OPERATOR, query)
+
+    async def revoke_key(self, key_id: str) -> dict[str, Any]:
+        """Revoke a key."""
+        return await operations.revoke_key(self._keyless(), OPERATOR, key_id)
+
+    async def rotate_key(self, key_id: str, body: Mapping[str, Any]) -> dict[str, Any]:
+        """Put a new key in the place of an old one."""
+        return await operations.rotate_key(await self._context(), OPERATOR, key_id, body)
+
+    async def usage(self, query: Mapping[str, str]) -> dict[str, Any]:
+        """Report usage, with what is still in the journal."""
+        await self._drain()
+        return await reporting.usage(self._keyless(), OPERATOR, query)
+
+    def _keyless(self) -> AdminContext:
+        return self._with(KeyDigester(b""))
+
+    async def _context(self) -> AdminContext:
+        """Give a context that can make keys: with the store's own encryption key, never a new one."""
+        key = load_or_create_key(
+            self._world, self._config.state_dir, self._config.settings.encryption_key or None, False
+        )
+        check_key(key, await self._store.meta_get(_META_KEY))
+        return self._with(KeyDigester(derive(key, API_KEY_INFO)))
+
+    def _with(self, digester: KeyDigester) -> AdminContext:
+        return AdminContext(self._world, self._store, digester, SnapshotHolder())
+
+    async def _drain(self) -> None:
+        """Commit the rest of the journal.
+
+        Every writer is treated as if it lived: its newest segment is read and not deleted, so
+        that nothing is lost even if a gateway should be there unnoticed.
+        """
+        world, state_dir = self._world, self._config.state_dir
+        segments = scan(world.fs, folder(state_dir))
+        if not segments:
+            return
+        batcher = UsageBatcher(
+            world,
+            self._store,
+            state_dir,
+            box_id(world, state_dir),
+            UsageSettings(),
+            UsageCounters(),
+            live_writers=lambda: {segment.writer for segment in segments},
+        )
+        batcher.startService()
+        late = world.reactor.callLater(_PATIENCE_S, batcher.stopService)
+        try:
+            await batcher.flush()
+        finally:
+            if late.active():
+                late.cancel()
+                await batcher.stopService()
