@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 from functools import partial
-from typing import Any, Callable, Mapping
+from typing import Any, Callable, Mapping, Protocol
 
 from twisted.internet.defer import Deferred
 from twisted.internet.task import deferLater
@@ -26,15 +26,16 @@ from voidllm.core.snapshots import SnapshotHolder
 from voidllm.core.world import World
 from voidllm.door import Door
 from voidllm.gate.gate import Gate
+from voidllm.gate.metrics import GateMetrics
 from voidllm.limits.ledger import MemoryLimiter
 from voidllm.limits.recount import counted_scopes
 from voidllm.proxy.core import ProxyCore
 from voidllm.proxy.handler import ProxyHandler
+from voidllm.proxy.metrics import ProxyMetrics
 from voidllm.proxy.sweeper import StreamSweeper
 from voidllm.routing.planner import InOrderPlanner
 from voidllm.snapshots import Catalogue, SnapshotPublisher
 from voidllm.store import open_store
-from voidllm.telemetry.metrics import Metrics
 from voidllm.usage.batcher import UsageBatcher, UsageCounters
 from voidllm.usage.journal import Journal
 from voidllm.usage.prices import PriceBook
@@ -47,6 +48,10 @@ _DAY_MS = 86_400_000
 _AWAY = (StoreUnavailable, StoreTimeout, StoreBusy)
 _RETRY_S = (0.2, 0.5, 1.0, 2.0, 5.0)
 _GOODBYE_S = 2.0
+
+
+class DataPlaneMetrics(GateMetrics, ProxyMetrics, Protocol):
+    """What the data plane counts."""
 
 
 class Gateway:
@@ -67,7 +72,7 @@ class Gateway:
         world: World,
         config: Config,
         upstreams: Upstreams,
-        metrics: Metrics,
+        metrics: DataPlaneMetrics,
         announce: Callable[[FirstCredentials], None],
         environ: Mapping[str, str],
         collect: Callable[[], None] = lambda: None,
