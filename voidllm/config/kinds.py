@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ipaddress import IPv4Network, IPv6Network
-from typing import Annotated, Union
+from typing import Annotated
 
 from voidllm.config.durations import Duration, parse_duration
 from voidllm.config.fields import Range, Text
@@ -15,7 +15,7 @@ def ms(text: str) -> Duration:
 
 
 #: Addresses that belong together; a single one is a network of its own.
-Network = Union[IPv4Network, IPv6Network]
+Network = IPv4Network | IPv6Network
 
 Port = Annotated[int, Range(1, 65535)]
 Name = Annotated[str, Text(most=256)]
