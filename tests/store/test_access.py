@@ -11,6 +11,7 @@ from voidllm.core.errors import StoreConflict, StoreRejected
 from voidllm.core.principal import Limits
 from voidllm.store import access_rows, keys, tenants
 from voidllm.store.records import ServiceAccount
+from voidllm.store.statements import Op, q
 
 LIMITS = Limits(1, 2, 3, 4, 5)
 
@@ -164,6 +165,32 @@ class AccessSuite:
         self.assertEqual(await self.store.list_keys(), [])
         listed = await self.store.list_keys(include_revoked=True)
         self.assertEqual([k.revoked_at_ms for k in listed], [NOW + 1])
+
+    async def test_keys_of_deleted_owners_are_dead(self) -> None:
+        """A key whose organisation, team, user or service account is gone is not loaded."""
+        first = seed()
+        await self.store.bootstrap(first, NOW)
+        home = await self.store.create_org(org())
+        group = await self.store.create_team(team(first.org))
+        robot = await self.store.create_service_account(ServiceAccount(new_id(), first.org.id, "r", NOW))
+        person = await self.store.create_user(user(), first.org.id)
+        owners = {
+            "organizations": (home.id, key(home, first.admin)),
+            "teams": (group.id, key(first.org, key_type="team_key", team_id=group.id)),
+            "service_accounts": (robot.id, key(first.org, key_type="sa_key", service_account_id=robot.id)),
+            "users": (person.id, key(first.org, person)),
+        }
+        for _, new in owners.values():
+            await self.store.create_key(new, NOW)
+        for table, (owner_id, new) in owners.items():
+            self.assertIn(new.id, [k.id for k in (await self.store.load(NOW)).keys])
+
+            def delete(table: str = table, owner_id: str = owner_id) -> Op[None]:
+                yield q(f"UPDATE {table} SET deleted_at_ms = 1 WHERE id = ?", owner_id)
+
+            await self.store._run(delete, write=True, repeatable=True)
+            self.assertNotIn(new.id, [k.id for k in (await self.store.load(NOW)).keys])
+        self.assertEqual([k.id for k in (await self.store.load(NOW)).keys], [first.key.id])
 
     async def test_expiry(self) -> None:
         """An expired key is not loaded; the last millisecond before still counts."""

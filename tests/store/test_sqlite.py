@@ -176,7 +176,8 @@ store.start().addErrback(lambda failure: sys.exit(failure.value))
 done = dict(store.journal_progress().result).get("s", 0)
 while True:
     done += 1
-    store.commit_usage("s", done, [event() for _ in range(7)]).addErrback(lambda failure: sys.exit(failure.value))
+    work = store.commit_usage("s", done, [event() for _ in range(7)])
+    work.addErrback(lambda failure: sys.exit(failure.value))
     print(done, flush=True)
 """
 
