@@ -28,8 +28,9 @@ from voidllm.hardening import harden
 from voidllm.http.front import FrontFactory
 from voidllm.http.resource import ProxyResource
 from voidllm.http.site import StrictSite
+from voidllm.instruments import register
 from voidllm.sdnotify import Notifier
-from voidllm.telemetry.logs import start_logging
+from voidllm.telemetry.logs import Log, start_logging
 from voidllm.telemetry.looplag import LoopLag
 from voidllm.telemetry.metrics import Metrics
 from voidllm.wiring import front_settings, make_upstreams
@@ -59,8 +60,8 @@ def make_service(config_path: str | None, listen: str | None) -> GatewayService:
     except ConfigErrors as errors:
         sys.stderr.write(f"{errors}\n")
         raise SystemExit(1) from None
-    start_logging(config.logging.level, config.logging.format, sys.__stdout__)
-    return GatewayService(real_world(), config, load, listen, Notifier(os.environ))
+    log = start_logging(config.logging.level, config.logging.format, sys.stdout)
+    return GatewayService(real_world(), config, load, listen, Notifier(os.environ), log)
 
 
 class GatewayService(Service):
@@ -77,12 +78,14 @@ class GatewayService(Service):
         load: Callable[[], Config],
         listen: str | None,
         notifier: Notifier,
+        log: Log,
     ) -> None:
         self._world = world
         self._config = config
         self._load = load
         self._listen_on = listen
         self._notifier = notifier
+        self._log = log
         self._metrics = Metrics()
         self._lag = LoopLag(world, self._metrics)
         self._watchdog: LoopingCall | None = None
@@ -93,10 +96,11 @@ class GatewayService(Service):
 
     def _compose(self) -> tuple[Gateway, Any]:
         world, config = self._world, self._config
+        upstreams = make_upstreams(world, config)
         gateway = Gateway(
             world,
             config,
-            make_upstreams(world, config),
+            upstreams,
             self._metrics,
             self._announce,
             os.environ,
@@ -114,9 +118,11 @@ class GatewayService(Service):
             trusted_proxies=settings.trusted_proxies,
         )
         site = StrictSite(world, root, settings)
-        if config.server.front == "twisted":
-            return gateway, site
-        return gateway, FrontFactory(world, gateway.door, site, settings)
+        front: Any = site
+        if config.server.front == "fast":
+            front = FrontFactory(world, gateway.door, site, settings)
+        register(self._metrics, gateway, front, upstreams)
+        return gateway, front
 
     # -- start
 
@@ -164,15 +170,22 @@ class GatewayService(Service):
         else:
             _log.failure("the gateway cannot start", failure)
         self._notifier.send("STATUS=cannot start")
-        self.exit_status = 1
-        self._world.reactor.callLater(0, self._world.reactor.stop)
+        reactor = self._world.reactor
+        # twistd's own exit status would be 0; this runs after everything has been closed.
+        reactor.addSystemEventTrigger("after", "shutdown", os._exit, 1)
+        reactor.callLater(0, reactor.stop)
 
     def _announce(self, first: FirstCredentials) -> None:
         host = f"http://127.0.0.1:{self._config.server.proxy.port}"
         path = os.path.join(self._config.state_dir, CREDENTIALS)
-        # To the terminal, once, and never through the log.
+        # Straight to the terminal, once, never through the log; a service manager would keep
+        # what is printed, so there only the file is named.
+        where = f"First start: organisation, administrator and one API key were made; see {path}\n"
+        if "JOURNAL_STREAM" in os.environ:
+            sys.stderr.write(where)
+            return
         sys.stderr.write(
-            f"\nFirst start: organisation, administrator and one API key were made ({path}).\n"
+            f"\n{where}"
             f"  administrator  {first.admin_email}\n"
             f"  password       {first.admin_password}\n"
             f"  API key        {first.api_key}\n\n"
@@ -218,6 +231,8 @@ class GatewayService(Service):
 
         new = self._load()
         restart = diff_needs_restart(self._config, new)
+        self._config = new
+        self._log.level = new.logging.level
         self._gateway.reload(new)
         return list(restart)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import os
-from typing import Any, Mapping
+from typing import Any
 
 from attrs import define
 
@@ -111,11 +111,18 @@ def price_of(book: PriceBook, provider: str, upstream_model: str, pricing: Prici
     """Give a model's price: configured numbers, else the packaged price data."""
     if not pricing.given:
         return book.price_for(provider, upstream_model)
-    numbers: Mapping[str, Any] = {
+    numbers: dict[str, Any] = {
+        "input_per_1m": pricing.input_per_1m or 0,
+        "output_per_1m": pricing.output_per_1m or 0,
         "cache_read_per_1m": pricing.cached_input_per_1m,
         "cache_write_per_1m": pricing.cache_write_per_1m,
         "reasoning_per_1m": pricing.reasoning_per_1m,
         "audio_per_1m": pricing.audio_per_1m,
         "audio_output_per_1m": pricing.audio_output_per_1m,
     }
-    return price_from_config(pricing.input_per_1m or 0, pricing.output_per_1m or 0, **numbers)
+    return price_from_config(**{name: _plain(value) for name, value in numbers.items()})
+
+
+def _plain(value: Any) -> Any:
+    # The text of a Decimal is exact, which its float is not.
+    return str(value) if value is not None else None

@@ -111,16 +111,16 @@ class MultipartExchange(Exchange):
         core = self.core
         core.live.add(self)
         self._producer: UploadProducer | None = None
+        self._spool: EncryptedSpool | None = None
         try:
             boundary = parse_boundary(self.request.header(b"content-type"))
         except Refusal as refusal:
-            self._spool = None
             self.refuse(refusal)
             return
         random_bytes = core.world.random_bytes
         self._forwarder = MultipartForwarder(boundary, fresh_boundary(random_bytes))
         limit = core.settings.max_request_body
-        self._spool: EncryptedSpool | None = EncryptedSpool(
+        self._spool = EncryptedSpool(
             core.settings.spool_dir, random_bytes, limit + 64 * 1024, fs=core.world.fs
         )
         self.responder.register(self)
