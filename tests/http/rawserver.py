@@ -56,7 +56,7 @@ class RawPeer(Protocol):
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         """Note it."""
         self.is_lost = True
-        self.clean = bool(reason.check(ConnectionDone))
+        self.clean = bool(reason.check(ConnectionDone))  # type: ignore[no-untyped-call]
         self._check()
         self.server.left()
 

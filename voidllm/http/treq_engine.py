@@ -53,17 +53,25 @@ class TreqEngine:
         url = self._urls.get(place) or self._new_url(place)
         fields: dict[bytes, list[bytes]] = {}
         for name, value in request.headers:
+            if b"\n" in value or b"\r" in value:
+                # Twisted's Headers would change it instead.
+                raise ValueError("a request header value has a line break")
             if name in fields:
                 fields[name].append(value)
             else:
                 fields[name] = [value]
+        try:
+            headers = Headers(fields)
+        except ValueError:
+            # Twisted's message holds the name.
+            raise ValueError("a request header name has a character that cannot be sent") from None
         body = request.body
         call = _TreqCall(sink)
         call.begin(
             client.request(
                 request.method.decode("ascii"),
                 url,
-                headers=Headers(fields),
+                headers=headers,
                 data=BytesBody(body) if isinstance(body, bytes) else body,
                 unbuffered=True,
             )
