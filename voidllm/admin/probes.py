@@ -136,7 +136,7 @@ class MetricsResource(Resource):
         given = request.getHeader(b"authorization") or b""
         if self._token and hmac.compare_digest(given, b"Bearer " + self._token):
             return True
-        peer = plain_address(request.getClientAddress())
+        peer = plain_address(getattr(request.getClientAddress(), "host", "") or "")
         forwarded = request.requestHeaders.getRawHeaders(b"x-forwarded-for", [])
         if forwarded:
             # A proxy on this machine that is not trusted speaks for somebody unknown.
