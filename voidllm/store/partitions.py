@@ -29,15 +29,18 @@ def days_of(events: Iterable[UsageEvent], now_ms: int) -> set[int]:
     return {day_of(event.started_ms) for event in events if first <= event.started_ms <= last}
 
 
-def make_partition(day: int) -> Op[None]:
-    """Make the partition of one day unless it exists.
+def make_partitions(days: Iterable[int]) -> Op[None]:
+    """Make the partitions of some days unless they exist.
 
-    Made beside the table and then attached: that waits for fewer locks than making it in place.
+    Made beside the table and then attached: that waits for fewer locks than making them in place.
     """
     yield Query(f"SELECT pg_advisory_xact_lock({_LOCK})")
-    name = f"usage_events_p{day:08d}"
-    rows = yield Query("SELECT to_regclass(?) IS NOT NULL", (name,))
-    if rows[0][0]:
-        return
-    yield Query(f"CREATE TABLE {name} (LIKE usage_events INCLUDING DEFAULTS INCLUDING CONSTRAINTS)")
-    yield Query(f"ALTER TABLE usage_events ATTACH PARTITION {name} FOR VALUES FROM ({day}) TO ({day + 1})")
+    for day in sorted(days):
+        name = f"usage_events_p{day:08d}"
+        rows = yield Query("SELECT to_regclass(?) IS NOT NULL", (name,))
+        if rows[0][0]:
+            continue
+        yield Query(f"CREATE TABLE {name} (LIKE usage_events INCLUDING DEFAULTS INCLUDING CONSTRAINTS)")
+        yield Query(
+            f"ALTER TABLE usage_events ATTACH PARTITION {name} FOR VALUES FROM ({day}) TO ({day + 1})"
+        )

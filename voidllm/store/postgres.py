@@ -148,13 +148,17 @@ class PostgresStore(SQLStore):
         return await self._run(make, write=True, repeatable=True)
 
     async def _make_partitions(self, days: set[int]) -> None:
-        for day in sorted(days - self._days):
-            try:
-                await self._run(partial(partitions.make_partition, day), write=True, repeatable=True)
-            except (StoreConflict, StoreRejected):
-                # The default partition holds rows of that day already; there it stays.
-                _log.warn("no partition can be made for the usage of {day}", day=day)
-            self._days.add(day)
+        missing = days - self._days
+        try:
+            await self._run(partial(partitions.make_partitions, missing), write=True, repeatable=True)
+        except (StoreConflict, StoreRejected):
+            if len(missing) > 1:
+                for day in missing:
+                    await self._make_partitions({day})
+                return
+            # The default partition holds rows of that day already; there they stay.
+            _log.warn("no partition can be made for the usage of {day}", day=min(missing))
+        self._days |= missing
 
     async def _resolve(self) -> str:
         # One at a time: a name server that is down must not use up the process's threads.
