@@ -135,6 +135,7 @@ class RawServer(Factory):
     noisy = False
 
     def __init__(self, reactor: Any, tls: Any = None, interface: str = "127.0.0.1") -> None:
+        self.tls = tls
         self.peers: list[RawPeer] = []
         self.requests: list[tuple[bytes, bytes]] = []
         self.script: Any = None
