@@ -141,8 +141,8 @@ class Gateway:
         assert self._process is not None
         return self._process.pid
 
-    def start(self, env: Mapping[str, str] | None = None) -> Gateway:
-        """Start and wait until it is ready."""
+    def launch(self, env: Mapping[str, str] | None = None) -> Gateway:
+        """Start the process, and do not wait for anything."""
         command = [
             str(Path(sys.executable).with_name("twistd")),
             "--nodaemon",
@@ -155,6 +155,18 @@ class Gateway:
             self._process = subprocess.Popen(
                 command, cwd=ROOT, stdout=log, stderr=subprocess.STDOUT, env={**os.environ, **(env or {})}
             )
+        return self
+
+    def start(self, env: Mapping[str, str] | None = None) -> Gateway:
+        """Start and wait until it is ready."""
+        self.launch(env)
+        return self.wait_ready()
+
+    def wait_ready(self) -> Gateway:
+        """Wait until the launched process is ready; a process that is not is ended.
+
+        :raises AssertionError: with the end of its log.
+        """
         try:
             wait_until(self._ready, "the gateway to be ready")
         except AssertionError as e:
