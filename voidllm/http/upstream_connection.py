@@ -269,6 +269,8 @@ class UpstreamConnection(Protocol):
         size = sum(len(n) + len(v) for n, v in self._headers) if self._unparsed > MAX_HEAD_BYTES else 0
         if size > MAX_HEAD_BYTES:
             framing.fault = "the reply's fields are too long"
+        if status == 407 and self.group.opener.proxied:
+            framing.fault, framing.fault_kind = "the proxy wants other credentials", "proxy"
         self._unparsed = 0
         self._framing = framing
         if framing.fault:
