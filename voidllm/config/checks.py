@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any, Iterator
 
 from voidllm.config.database import Database
@@ -12,6 +13,7 @@ from voidllm.config.server import TLS
 from voidllm.config.unbuilt import unbuilt
 from voidllm.config.urls import url_fault
 
+_HOST = re.compile(r"[A-Za-z0-9.:%_-]{1,255}\Z")
 _NO_EFFECT: dict[Path, str] = {
     ("settings", "license"): "has no effect: there is one edition with everything in it",
     ("settings", "license_file"): "has no effect: there is one edition with everything in it",
@@ -30,6 +32,8 @@ def check(config: Config) -> Iterator[tuple[Path, str]]:
     server = config.server
     yield from _tls(server.proxy.tls, ("server", "proxy", "tls"))
     yield from _tls(server.admin.tls, ("server", "admin", "tls"))
+    if not _HOST.match(server.proxy.host):
+        yield ("server", "proxy", "host"), "must be an address or host name of this machine"
     yield from _database(config.database)
     if "@" not in config.settings.bootstrap.admin_email:
         yield ("settings", "bootstrap", "admin_email"), "must be a mail address"

@@ -26,6 +26,8 @@ _INT = re.compile(r"[-+]?[0-9]{1,18}\Z")
 _NUMBER = re.compile(r"[-+]?(?:[0-9]{1,18}(?:\.[0-9]{0,12})?|\.[0-9]{1,12})(?:[eE][-+]?[0-9]{1,2})?\Z")
 _YES = frozenset({"true", "yes", "on"})
 _NO = frozenset({"false", "no", "off"})
+# Each pass but the last takes something away, and depth is bounded.
+_MOST_PASSES = 64
 _CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
 
 
@@ -232,13 +234,21 @@ def convert(document: Document, kind: type[T]) -> T:
     if not isinstance(tree, dict):
         document.wrong((), "the file must be a mapping of keys")
         return kind()
-    for _ in range(64):
+    told: set[Path] = set()
+    for _ in range(_MOST_PASSES):
         try:
             return _CONVERTER.structure(tree, kind)
         except BaseValidationError as error:
             found = list(_failures(error, ()))
+        gone: set[Path] = set()
         for path, message in found:
-            document.wrong(path, message)
-        for path, _message in found:
+            if path in told:
+                # Empty did not do for this item, so its whole list goes.
+                gone.add(path[:-1])
+            else:
+                document.wrong(path, message)
+                gone.add(path)
+        told |= {path for path, _message in found}
+        for path in sorted(gone, key=len, reverse=True):
             _without(tree, path)
     return kind()

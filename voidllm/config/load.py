@@ -97,7 +97,7 @@ def _finish(document: Document, name: str, source: str | None, cwd: str) -> Conf
         dsn = os.path.join(config.state_dir, "voidllm.db")
         config = attrs.evolve(config, database=attrs.evolve(config.database, dsn=dsn))
     elif config.database.driver == "sqlite":
-        dsn = os.path.join(cwd, config.database.sqlite_path)
+        dsn = os.path.normpath(os.path.join(cwd, config.database.sqlite_path))
         config = attrs.evolve(config, database=attrs.evolve(config.database, dsn=dsn))
     warnings = tuple(
         Problem(path, message, document.lines.get(path)).show(name)

@@ -28,7 +28,7 @@ from voidllm.telemetry.readings import Readings
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
 # A second series for each counter, which nobody asks for, would double what is scraped.
-disable_created_metrics()
+disable_created_metrics()  # type: ignore[no-untyped-call]
 
 _DURATION = (0.1, 0.25, 0.5, 1, 2, 5, 10, 30, 60, 120, 300)
 _TTFT = (0.05, 0.1, 0.25, 0.5, 1, 2, 5, 10)
