@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import socket
 from typing import Any
 
+from twisted.internet.defer import Deferred, gatherResults
+from twisted.internet.threads import deferToThread
+
 from tests.cli.support import CliCase
+from tests.servers import postgres
 from tests.store.support import event
+from voidllm.cli import client
+from voidllm.cli.failures import Unreachable
+from voidllm.config import load_config
 from voidllm.store import open_store
 from voidllm.usage.journal import Journal
 from voidllm.usage.settings import UsageSettings
@@ -80,14 +88,9 @@ class Usage(CliCase):
     async def test_what_is_only_in_the_journal_is_reported(self) -> None:
         """A report on a stopped gateway has the rows that no batcher has committed yet."""
         now = self.world.wall_ms()
-        journal = Journal(
-            self.world, str(self.state_dir), self.box, 0, "boot", UsageSettings(reserve_bytes=0)
-        )
-        await journal.start()
-        for cost in (1_500_000_000, 3_250_000):
-            journal.append(event(started_ms=now, cost_nano=cost))
-        journal.append(event(started_ms=now, status=429, model="", deployment="", error_code="x"))
-        await journal.close()
+        refused = event(started_ms=now, status=429, model="", deployment="", error_code="x")
+        costs = (1_500_000_000, 3_250_000)
+        await write_journal(self, *(event(started_ms=now, cost_nano=cost) for cost in costs), refused)
         for _ in range(2):
             rows = await self.rows("usage")
             self.assertEqual(
@@ -117,14 +120,43 @@ class NotUsable(CliCase):
         self.assertIn("voidllm serve", err)
         self.assertFalse(os.path.exists(self.dsn))
 
+    def _refused(self) -> str:
+        self.patch(client, "_PATIENCE_S", 0.05)
+        config = load_config(str(self.config), {}, str(self.state_dir))
+        with self.assertRaises(Unreachable) as caught:
+            client.perform(config, lambda _: self.fail("it was done all the same"))
+        return str(caught.exception)
+
     async def test_a_store_in_use_by_a_gateway_that_does_not_answer(self) -> None:
         """A held lock and no control socket is an error that says so."""
         store: Any = open_store(self.world, "sqlite", self.dsn)
         await store.start()
         self.addCleanup(store.stop)
-        status, _, err = await self.run_command("keys", "list")
+        self.assertIn("nobody answers", self._refused())
+
+    def test_a_gateway_that_lives_but_does_not_answer(self) -> None:
+        """The lock that it holds is enough to leave the store alone, whatever the database."""
+        with open(self.state_dir / "control.lock", "w", encoding="ascii") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            self.assertIn("nobody answers", self._refused())
+
+    async def test_commands_wait_for_each_other(self) -> None:
+        """Two at the same time both get through: the store is one process's at a time."""
+        both = [self.run_command("keys", "create", "-q", "--name", name) for name in ("a", "b")]
+        done = await gatherResults([Deferred.fromCoroutine(each) for each in both])
+        self.assertEqual([status for status, _, _ in done], [0, 0], done)
+
+    async def test_a_gateway_that_turns_the_user_away(self) -> None:
+        """A connection that is dropped unheard is explained, and never taken over TCP instead."""
+        with socket.socket(socket.AF_UNIX) as rude:
+            rude.bind(str(self.state_dir / "control.sock"))
+            rude.listen()
+            rude.settimeout(30)
+            turned_away = deferToThread(_hang_up, rude)
+            status, _, err = await self.run_command("keys", "list")
+            await turned_away
         self.assertEqual(status, 3)
-        self.assertIn("nobody answers", err)
+        self.assertIn("as root", err)
 
     async def test_a_socket_that_a_killed_gateway_left_is_passed_by(self) -> None:
         """A dead socket file does not keep the command from the store."""
@@ -145,3 +177,42 @@ class NotUsable(CliCase):
         self.assertEqual(status, 3)
         self.assertIn("another encryption key", err)
         await self.ok("keys", "list")
+
+
+class OnPostgres(CliCase):
+    driver = "postgres"
+
+    def make_dsn(self) -> str:
+        return str(postgres().create_database())
+
+    async def test_keys_and_usage(self) -> None:
+        """The commands work on the other database just the same."""
+        key = await self.ok("keys", "create", "-q", "--name", "ci")
+        listed = await self.rows("keys", "list")
+        self.assertEqual([entry["name"] for entry in listed], ["first key", "ci"])
+        self.assertTrue(key.strip().endswith(listed[1]["key_hint"][-4:]))
+        await write_journal(self, event(started_ms=self.world.wall_ms(), cost_nano=7))
+        (row,) = await self.rows("usage")
+        self.assertEqual((row["total_requests"], row["cost"]), (1, "0.000000007"))
+
+    async def test_a_database_that_is_not_there(self) -> None:
+        """It is said, in one line, soon."""
+        text = self.config.read_text().replace(str(postgres().port), "1")
+        self.config.write_text(text)
+        status, _, err = await self.run_command("keys", "list")
+        self.assertEqual((status, len(err.splitlines())), (3, 1), err)
+        self.assertIn("database", err)
+
+
+async def write_journal(case: CliCase, *events: Any) -> None:
+    """Leave usage behind as a gateway does that is killed before its batcher gets to it."""
+    settings = UsageSettings(reserve_bytes=0)
+    journal = Journal(case.world, str(case.state_dir), case.box, 0, "boot", settings)
+    await journal.start()
+    for each in events:
+        journal.append(each)
+    await journal.close()
+
+
+def _hang_up(listening: socket.socket) -> None:
+    listening.accept()[0].close()

@@ -56,12 +56,15 @@ def perform(config: Any, work: Work[T]) -> T:
     return perform_offline(config, work)
 
 
-def _wait(config: Any) -> LiveClient:
-    """Give a gateway that is starting or stopping a moment."""
+def _wait(config: Any) -> LiveClient | None:
+    """Give a gateway that is starting or stopping, or another command, a moment.
+
+    :returns: a client, or ``None`` once nobody uses the store any more.
+    """
     deadline = time.monotonic() + _PATIENCE_S
     while time.monotonic() < deadline:
         client = LiveClient.reach(config.state_dir)
-        if client is not None:
+        if client is not None or not _in_use(config):
             return client
         time.sleep(_STEP_S)
     raise Unreachable(
