@@ -57,3 +57,52 @@ class DemoTests(SynchronousTestCase):
         """A schema that refers to itself ends."""
         schema = {"type": "object", "properties": {"next": {"$ref": "#"}}}
         self.assertIsInstance(example(schema), dict)
+
+    def stream(self, endpoint: str, body: bytes) -> list[dict[str, object]]:
+        """Ask the demo model for a stream and decode its events."""
+        reply = answer(endpoint, body)
+        self.assertEqual(reply.headers, ((b"content-type", b"text/event-stream"),))
+        data = [chunk.partition(b"data: ")[2].strip() for chunk in reply.chunks]
+        return [ujson.loads(one) for one in data if one != b"[DONE]"]
+
+    def test_parallel_tools(self) -> None:
+        """All functions are called at once, unless the caller chooses or forbids it."""
+        tools = [{"type": "function", "function": {"name": name, "parameters": {}}} for name in "ab"]
+        request = {"messages": [{"role": "user", "content": "x"}], "tools": tools}
+
+        def called(**more: object) -> list[str]:
+            message = self.ask("chat/completions", **request, **more)["choices"][0]["message"]
+            return [call["function"]["name"] for call in message.get("tool_calls", ())]
+
+        self.assertEqual(called(), ["a", "b"])
+        self.assertEqual(called(parallel_tool_calls=False), ["a"])
+        self.assertEqual(called(tool_choice={"type": "function", "function": {"name": "b"}}), ["b"])
+        self.assertEqual(called(tool_choice="none"), [])
+
+    def test_responses_calls_and_schema(self) -> None:
+        """The Responses API calls functions, takes their results, and answers by a schema."""
+        tool = {"type": "function", "name": "f", "parameters": {"properties": {"n": {"type": "integer"}}}}
+        events = self.stream(
+            "responses", ujson.dumps({"input": "x", "tools": [tool], "stream": True}).encode()
+        )
+        output = events[-1]["response"]["output"][0]
+        self.assertEqual((output["type"], output["arguments"]), ("function_call", '{"n":1}'))
+        given = [{"type": "function_call_output", "call_id": output["call_id"], "output": "1"}]
+        reply = self.ask("responses", input=given, tools=[tool])
+        self.assertEqual(reply["output"][0]["type"], "message")
+        form = {"type": "json_schema", "schema": tool["parameters"]}
+        reply = self.ask("responses", input="x", text={"format": form})
+        self.assertEqual(reply["output"][0]["content"][0]["text"], '{"n":1}')
+
+    def test_streamed_media(self) -> None:
+        """Images, speech and transcriptions stream when asked to, and end in their own last event."""
+        field = b'--b\r\nContent-Disposition: form-data; name="stream"\r\n\r\nTrue\r\n--b--\r\n'
+        for endpoint, body, last in (
+            ("images/generations", b'{"prompt":"x","stream":true}', "image_generation.completed"),
+            ("images/edits", field, "image_edit.completed"),
+            ("audio/speech", b'{"input":"x","stream_format":"sse"}', "speech.audio.done"),
+            ("audio/transcriptions", field, "transcript.text.done"),
+        ):
+            final = self.stream(endpoint, body)[-1]
+            self.assertEqual(final["type"], last)
+            self.assertIn("usage", final)
