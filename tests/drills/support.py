@@ -39,8 +39,8 @@ _BUCKETS = ("input", "cache_read", "cache_write", "output", "reasoning", "audio_
 _SUMS = tuple(f"sum({bucket}_tokens)" for bucket in _BUCKETS)
 ROWS_SQL = "SELECT request_id, status, error_code, source, stream FROM usage_events"
 DETAIL_SQL = (
-    f"SELECT {', '.join(_GROUP)}, count(*), {', '.join(_SUMS)}, coalesce(sum(cost_nano), 0), sum(duration_ms) "
-    f"FROM usage_events GROUP BY {', '.join(str(n + 1) for n in range(len(_GROUP)))}"
+    f"SELECT {', '.join(_GROUP)}, count(*), {', '.join(_SUMS)}, coalesce(sum(cost_nano), 0), "
+    f"sum(duration_ms) FROM usage_events GROUP BY {', '.join(str(n + 1) for n in range(len(_GROUP)))}"
 )
 HOURLY_SQL = (
     "SELECT hour_ms, org_id, team_id, user_id, service_account_id, key_id, kind, endpoint, model, provider, "

@@ -47,7 +47,7 @@ class KilledTests(SynchronousTestCase):
         wait_until(lambda: journal_bytes(gateway) == 0, "the journal to be drained")
         self.assertEqual(gateway.stop(), 0)
         rows = sqlite_rows(gateway)
-        self.assertEqual({n for n in rows.ids.values()}, {1})
+        self.assertEqual(set(rows.ids.values()), {1})
         self.assertEqual(completed - set(rows.ids), set())
         extra = set(rows.ids) - completed
         self.assertEqual(extra - in_flight, set())
