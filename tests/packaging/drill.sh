@@ -7,10 +7,12 @@ archive=$1 deb=$2 root=$3/root
 step() { echo "--- $*"; }
 notify=''
 inside() { chroot "$root" "$@"; }
-as_service() {
-    inside setpriv --reuid=_voidllm --regid=_voidllm --init-groups env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin \
+# Becomes the command, so that in the background $! is the service itself.
+become_service() {
+    exec chroot "$root" setpriv --reuid=_voidllm --regid=_voidllm --init-groups env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin \
         HOME=/var/lib/voidllm ${notify:+NOTIFY_SOCKET=$notify} sh -c 'umask 0077; cd /var/lib/voidllm; exec "$@"' service "$@"
 }
+as_service() { (become_service "$@"); }
 
 step "a minimal Debian"
 mkdir "$root"
@@ -55,7 +57,7 @@ EOF
 systemd=$!
 until [ -S "$root$notify" ]; do kill -0 "$systemd"; done
 # shellcheck disable=SC2086
-as_service $command >"$3/service.log" 2>&1 &
+become_service $command >"$3/service.log" 2>&1 &
 service=$!
 notify=''
 wait "$systemd" || { cat "$3/service.log"; exit 1; }
@@ -75,7 +77,6 @@ curl -sS -f -N http://127.0.0.1:8080/v1/chat/completions -H "Authorization: Bear
 tail -n 2 "$3/answer.sse" | grep -F 'data: [DONE]'
 
 step "stop"
-# The shell's child is chroot, which became the service by exec.
 kill -TERM "$service"
 wait "$service"
 as_service voidllm usage --json >"$3/usage.json"
