@@ -1,0 +1,79 @@
+"""Sending at once keeps order, and is used only where it is known to be safe."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from twisted.internet import defer, reactor
+from twisted.internet.protocol import ClientFactory, Protocol
+from twisted.internet.testing import StringTransport
+from twisted.trial.unittest import SynchronousTestCase, TestCase
+
+from tests.http.rawserver import RawServer
+from voidllm.http.direct import sender
+
+
+class OtherTransportTests(SynchronousTestCase):
+    """Transports that are not Twisted's plain TCP."""
+
+    def test_write_is_used(self) -> None:
+        """Anything else is written to as usual."""
+        transport = StringTransport()
+        self.assertEqual(sender(transport), transport.write)
+
+
+class DirectSendTests(TestCase):
+    """A real connection."""
+
+    timeout = 10
+
+    async def setUp(self) -> None:
+        """Connect."""
+        self.server = RawServer(reactor)
+        connected: defer.Deferred[Any] = defer.Deferred()
+
+        class Client(Protocol):
+            def connectionMade(self) -> None:
+                connected.callback(self.transport)
+
+        factory: Any = ClientFactory.forProtocol(Client)
+        factory.noisy = False
+        reactor.connectTCP("127.0.0.1", self.server.port, factory)  # type: ignore[attr-defined]
+        self.transport: Any = await connected
+        self.peer = await self.server.accept()
+
+    async def tearDown(self) -> None:
+        """Close."""
+        self.transport.abortConnection()
+        await self.server.stop()
+
+    async def test_at_once(self) -> None:
+        """Nothing is left for the reactor's next round."""
+        sender(self.transport)(b"hello")
+        self.assertEqual((self.transport.dataBuffer, self.transport._tempDataBuffer), (b"", []))
+        await self.peer.until(lambda: self.peer.received == b"hello")
+
+    async def test_order(self) -> None:
+        """What is buffered goes first, and what the kernel does not take is buffered."""
+        send = sender(self.transport)
+        self.peer.transport.pauseProducing()
+        pieces = [b"%07d" % n * 20_000 for n in range(40)]
+        for n, piece in enumerate(pieces):
+            if n % 3:
+                send(piece)
+            else:
+                self.transport.write(piece)
+        self.peer.transport.resumeProducing()
+        expected = b"".join(pieces)
+        await self.peer.until(lambda: len(self.peer.received) >= len(expected))
+        self.assertEqual(self.peer.received, expected)
+
+    async def test_after_close(self) -> None:
+        """What was sent before a close arrives; sending on a lost connection does nothing."""
+        send = sender(self.transport)
+        send(b"last")
+        self.transport.loseConnection()
+        await self.peer.lost()
+        self.assertEqual(self.peer.received, b"last")
+        send(b"too late")
+        self.assertEqual((self.transport.dataBuffer, self.transport._tempDataBuffer), (b"", []))
