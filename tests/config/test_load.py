@@ -132,7 +132,7 @@ class ViewTests(SynchronousTestCase):
             upstream: {proxy: {url: "http://u:CANARY@p:3128"}}
             metrics: {token: CANARYCANARYCANARY}
             models:
-              - {name: m, provider: vllm, base_url: "https://h", api_key: CANARY, pricing: {input_per_1m: 2.5}}
+              - {name: m, provider: vllm, base_url: "http://h", api_key: CANARY, pricing: {input_per_1m: 2.5}}
             server: {trusted_proxies: [10.0.0.0/8]}
             settings:
               admin_key: CANARYCANARYCANARYCANARYCANARYCANARY
