@@ -249,4 +249,6 @@ class StartTests(SynchronousTestCase):
                 ("voidllm.late", "after"),
             ],
         )
-        self.assertEqual(lines[4]["exception"]["type"], "builtins.ValueError")
+        for line in lines[3:5]:
+            self.assertEqual(line["exception"]["type"], "builtins.ValueError")
+            self.assertEqual(line["exception"]["frames"], ["<string>:13 <module>"])

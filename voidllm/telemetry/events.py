@@ -72,7 +72,8 @@ def _safe(value: Any) -> Any:
 
 def exception_of(event: Mapping[str, Any]) -> dict[str, Any] | None:
     """Describe the failure of an event: type, where, causes; the message only if it is ours."""
-    failure = event.get("log_failure")
+    # The second name is that of the old interface.
+    failure = event.get("log_failure") or event.get("failure")
     if not isinstance(failure, Failure) or failure.value is None:
         return None
     described = _describe(failure.value, _frames(failure))

@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from typing import Any, Callable, Mapping, TextIO
 
 from twisted.logger import ILogObserver, Logger, LogLevel, globalLogBeginner
+from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from voidllm.telemetry.events import exception_of, fields_of, is_ours, level_of, message_of
@@ -93,7 +94,11 @@ class _Bridge(logging.Handler):
         """Log one record; a text that was finished before it came here is left out."""
         level = LogLevel.error if record.levelno >= logging.ERROR else LogLevel.warn
         template = record.msg if record.args and isinstance(record.msg, str) else "a finished text, left out"
-        Logger(namespace=f"voidllm.foreign.{record.name}").emit(level, "{template}", template=template)
+        error = record.exc_info[1] if record.exc_info else None
+        failure = {} if error is None else {"log_failure": Failure(error)}  # type: ignore[no-untyped-call]
+        Logger(namespace=f"voidllm.foreign.{record.name}").emit(
+            level, "{template}", template=template, **failure
+        )
 
 
 def _show_warning(
