@@ -15,7 +15,15 @@ from voidllm.admin.context import AdminContext
 from voidllm.bootstrap import box_id
 from voidllm.cli.failures import Failed, Unreachable
 from voidllm.core.crypto import API_KEY_INFO, KeyDigester, check_key, derive, load_or_create_key
-from voidllm.core.errors import Refusal, StateError, StoreConflict, StoreError
+from voidllm.core.errors import (
+    Refusal,
+    StateError,
+    StoreBusy,
+    StoreConflict,
+    StoreError,
+    StoreTimeout,
+    StoreUnavailable,
+)
 from voidllm.core.snapshots import SnapshotHolder
 from voidllm.core.world import World
 from voidllm.store import open_store
@@ -39,20 +47,25 @@ def perform_offline(config: Any, work: Callable[[Any], Coroutine[Any, Any, T]]) 
     database = config.database
     if database.driver == "sqlite" and not os.path.exists(database.sqlite_path):
         raise Unreachable(f"there is no store at {database.sqlite_path} yet: {_START_ONCE}")
+    from twisted.internet import reactor
+
+    world = World(reactor=reactor, in_thread=deferToThread)
+    # Made first: the driver that this imports may be where only root can read.
+    store = _store(world, database)
     _become_owner(config.state_dir)
     os.umask(0o077)
     done: list[T] = []
     failed: list[Exception] = []
 
-    async def run(reactor: Any) -> None:
+    async def run() -> None:
         try:
-            done.append(await _on_store(reactor, config, work))
+            done.append(await _on_store(world, store, config, work))
         except Exception as error:
             # Told below, outside of the reactor.
             failed.append(error)
 
     try:
-        task.react(lambda reactor: Deferred.fromCoroutine(run(reactor)))
+        task.react(lambda _: Deferred.fromCoroutine(run()))
     except SystemExit:
         pass
     if failed:
@@ -70,10 +83,12 @@ def _told(error: Exception) -> Exception:
         return Unreachable(str(error))
     if isinstance(error, StoreConflict):
         return Failed("this is in conflict with what is stored")
+    if isinstance(error, StoreUnavailable):
+        return Unreachable("the database cannot be reached; see 'database' in the configuration")
+    if isinstance(error, (StoreBusy, StoreTimeout)):
+        return Unreachable("the database did not answer in time; try again")
     if isinstance(error, StoreError):
-        return Unreachable(
-            f"the database cannot be used now ({type(error).__name__}); check database in the configuration"
-        )
+        return Failed("the database refuses this")
     return error
 
 
@@ -91,11 +106,16 @@ def _become_owner(state_dir: str) -> None:
         os.setuid(owner.st_uid)
 
 
-async def _on_store(reactor: Any, config: Any, work: Callable[[Any], Coroutine[Any, Any, T]]) -> T:
-    world = World(reactor=reactor, in_thread=deferToThread)
-    database = config.database
-    where = database.sqlite_path if database.driver == "sqlite" else database.dsn
-    store: Any = open_store(world, database.driver, where)
+def _store(world: World, database: Any) -> Any:
+    if database.driver == "sqlite":
+        return open_store(world, "sqlite", database.sqlite_path)
+    # A person waits: a server that is not there is told sooner than at a gateway's start.
+    return open_store(world, database.driver, database.dsn, connections=2, start_timeout_s=3.0)
+
+
+async def _on_store(
+    world: World, store: Any, config: Any, work: Callable[[Any], Coroutine[Any, Any, T]]
+) -> T:
     await store.start()
     try:
         if await store.is_empty():
