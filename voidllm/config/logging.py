@@ -34,5 +34,5 @@ class Metrics:
     """Who may read `/metrics`."""
 
     token: Annotated[str, Text(least=16)] = key(
-        "", "Bearer token; without one only loopback may read.", show="secret", live=True
+        "", "Bearer token; without one only loopback may read.", show="secret"
     )
