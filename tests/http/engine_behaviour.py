@@ -354,6 +354,17 @@ class EngineBehaviour:
         sink = await self.reply(b"H", close=True)
         self.assertEqual((sink.ended, self.pool.resends), ("cut", 0))
 
+    async def test_early_reply_to_large_body(self) -> None:
+        """A reply that comes before the request is out costs the connection, not the reply."""
+        sink = self.send(b"x" * (32 << 20))
+        peer = await self.server.accept()
+        peer.transport.pauseProducing()
+        peer.write(ok(b"too large"))
+        self.assertEqual((await sink.end(), sink.body), ("finished", b"too large"))
+        self.assertEqual(self.pool.idle, 0)
+        peer.transport.resumeProducing()
+        await peer.lost()
+
     # -- cancelling, pausing
 
     async def test_cancel_before_head(self) -> None:

@@ -18,7 +18,7 @@ from zope.interface.verify import verifyObject
 from tests.http.engine_behaviour import Flood
 from tests.http.rawserver import RawServer, ok, real_world
 from voidllm.http.agent import CallPolicy, PoolAgent, UpstreamError
-from voidllm.http.agent_response import ReplyHeaders
+from voidllm.http.lazy_headers import LazyHeaders
 from voidllm.http.pool import UpstreamPool
 from voidllm.http.pool_settings import PoolSettings
 from voidllm.http.upstream import Origin
@@ -91,11 +91,11 @@ class AgentTests(TestCase):
     async def test_body_waits_for_its_reader(self) -> None:
         """Until somebody wants the body, the upstream is held back."""
         self.server.script = lambda peer, head, body: peer.write(
-            b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % (32 << 20)
+            b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % (8 << 20)
         )
         response = await self.get()
         peer = self.server.peers[0]
-        flood = Flood(peer.transport, 32 << 20)
+        flood = Flood(peer.transport, 8 << 20)
         peer.transport.registerProducer(flood, True)
         flood.resumeProducing()
         while not flood.paused:
@@ -103,7 +103,7 @@ class AgentTests(TestCase):
         collector = Collector()
         response.deliverBody(collector)
         self.assertIsInstance(await collector.ended, ResponseDone)
-        self.assertEqual(len(collector.data), 32 << 20)
+        self.assertEqual(len(collector.data), 8 << 20)
 
     async def test_whole_reply_before_its_reader(self) -> None:
         """A reply that came in one segment is there when it is asked for later."""
@@ -208,12 +208,12 @@ async def _turn() -> None:
     await waiter
 
 
-class ReplyHeadersTests(SynchronousTestCase):
+class LazyHeadersTests(SynchronousTestCase):
     """Reply headers are Twisted's, only later."""
 
-    def headers(self) -> ReplyHeaders:
+    def headers(self) -> LazyHeaders:
         """Make some."""
-        return ReplyHeaders([(b"x-a", b"1"), (b"content-type", b"t"), (b"x-a", b"2")])
+        return LazyHeaders([(b"x-a", b"1"), (b"content-type", b"t"), (b"x-a", b"2")])
 
     def test_lookups(self) -> None:
         """A lookup takes names of any case, bytes or text."""

@@ -238,6 +238,15 @@ class TimeTests(SimulatedPoolCase):
         self.reactor.spin(0.5, 0.01)
         self.assertEqual(sink.ended, "stall")
 
+    def test_trickling_head(self) -> None:
+        """A head that comes byte by byte does not move its limit."""
+        sink = self.send(head_timeout_s=10.0)
+        self.reactor.spin(0.1)
+        for byte in b"HTTP/1.1 200":
+            self.server.peers[0].write(bytes([byte]))
+            self.reactor.spin(1.0, 0.01)
+        self.assertEqual(sink.ended, "head_timeout")
+
     def test_no_limits(self) -> None:
         """Limits can be absent."""
         sink = self.send(head_timeout_s=None, idle_timeout_s=None)

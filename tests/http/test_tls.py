@@ -124,6 +124,18 @@ class TLSTests(TestCase):
             await server.peers[-1].lost()
         self.assertEqual((len(server.requests), server.tls.full_handshakes), (3, 1))
 
+    async def test_no_session_across_contexts(self) -> None:
+        """Once the files are to be read again, the next connection makes a full handshake."""
+        server = self.serve("llm.example")
+        for _ in range(2):
+            await self.fetch(server, "llm.example")
+            for group in self.pool._groups.values():
+                for connection in list(group.idle):
+                    self.pool.drop_idle(connection)
+            await server.peers[-1].lost()
+            self.pool.contexts.forget()
+        self.assertEqual(server.tls.full_handshakes, 2)
+
     async def test_alpn(self) -> None:
         """HTTP/1.1 is negotiated where the server offers more."""
         server = self.serve("llm.example")

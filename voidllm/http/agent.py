@@ -18,6 +18,7 @@ from voidllm.core.errors import VoidLLMError
 from voidllm.core.interfaces import IUpstreamSink
 from voidllm.core.model import SYSTEM_TLS, UpstreamTLS
 from voidllm.http.agent_response import PoolResponse
+from voidllm.http.lazy_headers import LazyHeaders
 from voidllm.http.upstream import Origin, UpstreamFailure, UpstreamRequest
 
 _REMEMBERED = 512
@@ -111,12 +112,16 @@ class PoolAgent:
             body = b"" if bodyProducer is None else bodyProducer
             if isinstance(body, BytesBody):
                 body = body.data
-            fields = () if headers is None else headers.getAllRawHeaders()
+            pairs: Any = ()
+            if isinstance(headers, LazyHeaders):
+                pairs = headers.pairs()
+            elif headers is not None:
+                pairs = [(name, v) for name, values in headers.getAllRawHeaders() for v in values]
             request = UpstreamRequest(
                 place[0],
                 method,
                 place[1],
-                tuple([(name, value) for name, values in fields for value in values]),
+                tuple(pairs),
                 body,
                 policy.connect_timeout_s,
                 policy.head_timeout_s,

@@ -12,6 +12,8 @@ from twisted.web.http_headers import Headers
 from twisted.web.iweb import UNKNOWN_LENGTH, IClientRequest, IResponse
 from zope.interface import implementer
 
+from voidllm.http.lazy_headers import LazyHeaders
+
 
 @implementer(IClientRequest)
 @frozen
@@ -21,75 +23,6 @@ class SentRequest:
     method: bytes
     absoluteURI: bytes
     headers: Headers | None
-
-
-class ReplyHeaders(Headers):
-    """Builds Twisted's canonical form only when more than a lookup is asked for."""
-
-    __slots__ = ("_pairs",)
-
-    def __init__(self, pairs: list[tuple[bytes, bytes]]) -> None:
-        super().__init__()
-        self._pairs: list[tuple[bytes, bytes]] | None = pairs
-
-    def pairs(self) -> list[tuple[bytes, bytes]]:
-        """Give (lower-case name, value) pairs in the order received."""
-        if self._pairs is not None:
-            return self._pairs
-        return [(name.lower(), value) for name, values in super().getAllRawHeaders() for value in values]
-
-    def getRawHeaders(self, name: Any, default: Any = None) -> Any:
-        """Give all values of one name."""
-        if self._pairs is None:
-            return super().getRawHeaders(name, default)
-        wanted = (name.encode("ascii") if isinstance(name, str) else name).lower()
-        values = [value for key, value in self._pairs if key == wanted]
-        if not values:
-            return default
-        return [value.decode("utf-8", "replace") for value in values] if isinstance(name, str) else values
-
-    def hasHeader(self, name: Any) -> bool:
-        """Say whether there is such a field."""
-        return self.getRawHeaders(name) is not None
-
-    def removeHeader(self, name: Any) -> None:
-        """Remove a field, if it is there."""
-        if self.hasHeader(name):
-            self._build()
-            super().removeHeader(name)
-
-    def setRawHeaders(self, name: Any, values: Any) -> None:
-        """Replace a field."""
-        self._build()
-        super().setRawHeaders(name, values)
-
-    def addRawHeader(self, name: Any, value: Any) -> None:
-        """Add a field."""
-        self._build()
-        super().addRawHeader(name, value)
-
-    def getAllRawHeaders(self) -> Any:
-        """Iterate over (name, values)."""
-        self._build()
-        return super().getAllRawHeaders()
-
-    def copy(self) -> Headers:
-        """Copy into an ordinary ``Headers``."""
-        copy = Headers()
-        for name, value in self.pairs():
-            copy.addRawHeader(name, value)
-        return copy
-
-    def __eq__(self, other: object) -> bool:
-        """Compare as any ``Headers``."""
-        return isinstance(other, Headers) and dict(self.getAllRawHeaders()) == dict(other.getAllRawHeaders())
-
-    __hash__ = None  # type: ignore[assignment]
-
-    def _build(self) -> None:
-        pairs, self._pairs = self._pairs, None
-        for name, value in pairs or ():
-            super().addRawHeader(name, value)
 
 
 @implementer(IResponse)
@@ -115,7 +48,7 @@ class PoolResponse:
         self._transport = transport
         self._sent = (method, uri, request_headers)
         self.code = status
-        self.headers = ReplyHeaders(headers)
+        self.headers = LazyHeaders(headers)
         self.previousResponse: Any = None
         self.wanted = False
         self.ended = False

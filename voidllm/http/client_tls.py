@@ -83,13 +83,14 @@ class TLSContexts:
 class TLSPeer:
     """One origin as a TLS server: its name, and the last session with it."""
 
-    __slots__ = ("_host", "_is_address", "_session")
+    __slots__ = ("_context", "_host", "_is_address", "_session")
 
     def __init__(self, host: str) -> None:
         host = bare_host(host)
         self._is_address = is_address(host)
         self._host = ascii_host(host)
         self._session: SSL.Session | None = None
+        self._context: SSL.Context | None = None
 
     def connection(self, context: SSL.Context) -> SSL.Connection:
         """Make the OpenSSL object for a new connection, offering the last session."""
@@ -97,7 +98,8 @@ class TLSPeer:
         if not self._is_address:
             # RFC 6066, section 3: addresses are not permitted as a server name.
             connection.set_tlsext_host_name(self._host.encode("ascii"))
-        if self._session is not None:
+        if self._session is not None and self._context is context:
+            # Never a session that other authorities have vouched for.
             connection.set_session(self._session)
         return connection
 
@@ -116,6 +118,7 @@ class TLSPeer:
         """Keep the session of a connection that has worked, for the next one."""
         if connection is not None:
             self._session = connection.get_session() or self._session
+            self._context = connection.get_context()
 
     def forget_session(self) -> None:
         """Begin the next connection with a full handshake."""

@@ -177,9 +177,15 @@ class UpstreamPool:
         group.idle.append(connection)
         self.idle += 1
 
-    def retire(self, connection: UpstreamConnection) -> None:
-        """Close a connection that is neither idle nor of any use."""
-        connection.close_or_abort()
+    def retire(self, connection: UpstreamConnection, at_once: bool = False) -> None:
+        """Close a connection that is neither idle nor of any use.
+
+        :param at_once: a request is still on its way out, and would hold a close up.
+        """
+        if at_once:
+            connection.abort()
+        else:
+            connection.close()
         self._freed(connection.group)
 
     def drop_idle(self, connection: UpstreamConnection) -> None:

@@ -9,13 +9,12 @@ from twisted.internet.protocol import Protocol, connectionDone
 from twisted.python.failure import Failure
 from twisted.web.client import ResponseDone, ResponseFailed
 from twisted.web.http import PotentialDataLoss
-from twisted.web.http_headers import Headers
 from zope.interface import implementer
 
 from voidllm.core.interfaces import IUpstreamCall, IUpstreamPool
 from voidllm.http.agent import BytesBody, CallPolicy, PoolAgent, UpstreamError
-from voidllm.http.agent_response import ReplyHeaders
 from voidllm.http.client import Client, PreparedURL
+from voidllm.http.lazy_headers import LazyHeaders
 from voidllm.http.request_head import authority
 from voidllm.http.upstream import Origin, UpstreamFailure, UpstreamRequest
 
@@ -51,27 +50,13 @@ class TreqEngine:
         client = self._clients.get(policy) or self._new_client(policy)
         place = (request.origin, request.target)
         url = self._urls.get(place) or self._new_url(place)
-        fields: dict[bytes, list[bytes]] = {}
-        for name, value in request.headers:
-            if b"\n" in value or b"\r" in value:
-                # Twisted's Headers would change it instead.
-                raise ValueError("a request header value has a line break")
-            if name in fields:
-                fields[name].append(value)
-            else:
-                fields[name] = [value]
-        try:
-            headers = Headers(fields)
-        except ValueError:
-            # Twisted's message holds the name.
-            raise ValueError("a request header name has a character that cannot be sent") from None
         body = request.body
         call = _TreqCall(sink)
         call.begin(
             client.request(
                 request.method.decode("ascii"),
                 url,
-                headers=headers,
+                headers=LazyHeaders(request.headers),
                 data=BytesBody(body) if isinstance(body, bytes) else body,
                 unbuffered=True,
             )
@@ -159,7 +144,7 @@ class _TreqCall(Protocol):
     def _got_response(self, response: Any) -> None:
         self._deferred = None
         headers = response.headers
-        if isinstance(headers, ReplyHeaders):
+        if isinstance(headers, LazyHeaders):
             self._head = response.code, headers.pairs()
         else:
             self._head = (

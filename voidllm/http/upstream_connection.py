@@ -18,12 +18,14 @@ from voidllm.http.direct import sender
 from voidllm.http.pool_call import PoolCall
 from voidllm.http.reply_framing import MAX_FIELDS, MAX_HEAD_BYTES, ReplyFraming, frame
 from voidllm.http.upload import Upload
+from voidllm.http.writing import unsent
 
 if TYPE_CHECKING:
     from voidllm.http.pool import OriginGroup, UpstreamPool
 
 #: Informational replies (RFC 9110, 15.2) before the final one.
 _MAX_INFORMATIONAL = 16
+_LARGE_BODY = 16 << 10
 
 
 class UpstreamConnection(Protocol):
@@ -109,13 +111,6 @@ class UpstreamConnection(Protocol):
             if self.transport is not self._raw:
                 self._raw.loseConnection()
 
-    def close_or_abort(self) -> None:
-        """Close; at once if a request is still on its way out, which would hold a close up."""
-        if self._upload is None:
-            self.close()
-        else:
-            self.abort()
-
     def abort(self) -> None:
         """Close now, whatever is on the way."""
         if not self.closed:
@@ -139,7 +134,10 @@ class UpstreamConnection(Protocol):
             # Nothing was asked: the next reply would be taken for this one.
             self._pool.drop_idle(self)
             return
-        self._heard = call.progress = True
+        self._heard = True
+        if self._head_told:
+            # A head that trickles in is no progress: its limit is for the whole of it.
+            call.progress = True
         self._unparsed += len(data)
         try:
             self._parser.feed_data(data)
@@ -204,7 +202,7 @@ class UpstreamConnection(Protocol):
         self._call = call.connection = None
         self._pool.busy -= 1
         upload = self._upload
-        whole = upload is None or upload.done
+        whole = upload.done if upload is not None else self._is_sent(call.request.body)
         if not self._used:
             self._used = True
             peer = self.group.opener.peer
@@ -212,7 +210,7 @@ class UpstreamConnection(Protocol):
                 peer.remember(self.transport.getHandle())
         if not (whole and framing.reusable and not self._surplus and not self._fault):
             self._pool.completed(call)
-            self._pool.retire(self)
+            self._pool.retire(self, at_once=not whole)
         else:
             if upload is not None:
                 self._upload = None
@@ -224,6 +222,10 @@ class UpstreamConnection(Protocol):
             self._pool.completed(call)
             self._pool.recycle(self, framing.keep_alive_s)
         call.sink.finished()
+
+    def _is_sent(self, body: bytes) -> bool:
+        # What fits into the kernel's buffers was taken by it; only the rest can be waiting here.
+        return len(body) < _LARGE_BODY or not unsent(self._raw)
 
     def _moved(self) -> None:
         if self._call is not None:
