@@ -119,11 +119,15 @@ class SDKCase(SynchronousTestCase):
         ) as client:
             return await work(client)
 
-    def new_key(self, *options: str) -> str:
+    def make_key(self, *options: str) -> dict[str, Any]:
         """Make an API key by the ``voidllm`` command; it works when this returns."""
-        key = self.gateway.cli("keys", "create", "--quiet", "--name", "a test's", *options).strip()
-        wait_until(lambda: self.models_status(key) != 401, "the new key to be known")
-        return key
+        made = dict(json.loads(self.gateway.cli("keys", "create", "--json", "--name", "a test's", *options)))
+        wait_until(lambda: self.models_status(made["key"]) != 401, "the new key to be known")
+        return made
+
+    def new_key(self, *options: str) -> str:
+        """Make an API key and give nothing but it."""
+        return str(self.make_key(*options)["key"])
 
     def models_status(self, key: str) -> int:
         """Say with which status the list of models is answered for ``key``."""
