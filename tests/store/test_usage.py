@@ -135,7 +135,7 @@ class UsageSuite:
         """Batches that share events in any order, committed at the same time, count each event once."""
         events = [event(started_ms=NOW + n % 7 * HOUR, model=f"m{n % 5}") for n in range(60)]
         pieces = [events[n : n + 40] for n in (0, 5, 10, 20)] + [events[::-1], events[::2]]
-        self.patch(usage_commit, "PAGE", 7)
+        self.patch(usage_commit, "SIZES", (7, 1))
         work = [self.store.commit_usage(f"s{n}", 1, piece) for n, piece in enumerate(pieces)]
         self.assertEqual(sum(await gatherResults(work)), 60)
         rows = await self.store.usage_report(evolve(ALL_TIME, group_by=("hour", "model")))

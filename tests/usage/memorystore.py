@@ -7,6 +7,7 @@ from typing import Any, Callable, Sequence
 from twisted.internet.defer import Deferred, fail, succeed
 
 from voidllm.core.usage import UsageEvent
+from voidllm.core.usage_line import decode_line
 
 
 class MemoryStore:
@@ -56,6 +57,12 @@ class MemoryStore:
             return len(new)
 
         return self._do("commit_usage", events, change)
+
+    def commit_lines(self, segment: str, end_offset: int, lines: Sequence[bytes]) -> Deferred[int]:
+        return self.commit_usage(segment, end_offset, [decode_line(line) for line in lines])
+
+    def make_durable(self) -> Deferred[None]:
+        return self._do("make_durable", (), lambda: None)
 
     def forget_segments(self, segments: Sequence[str]) -> Deferred[None]:
         def change() -> None:

@@ -10,6 +10,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from tests.usage.events import event, events
 from voidllm.core.usage import UsageEvent
+from voidllm.core.usage_line import LAYOUT
 from voidllm.usage.codec import MAX_LINE, Damage, decode, decode_lines, encode
 
 
@@ -18,11 +19,15 @@ def sealed(body: bytes) -> bytes:
     return b"%08x %b\n" % (google_crc32c.value(body), body)
 
 
-def changed(**changes: object) -> bytes:
-    """Give an event's line with some JSON members replaced; ``...`` takes one away."""
+def changed(more: tuple[object, ...] = (), **changes: object) -> bytes:
+    """Give an event's line with values replaced and ``more`` behind the last; ``...`` ends it there."""
     found = ujson.loads(encode(event())[9:])
-    found.update(changes)
-    return sealed(ujson.dumps({k: v for k, v in found.items() if v is not ...}).encode())
+    places = {value.name: place for place, value in enumerate(LAYOUT, 1)}
+    for name, value in changes.items():
+        found[places[name] if name != "v" else 0] = value
+    if ... in found:
+        del found[found.index(...) :]
+    return sealed(ujson.dumps([*found, *more]).encode())
 
 
 class RoundTripTests(SynchronousTestCase):
@@ -106,13 +111,12 @@ class EvolutionTests(SynchronousTestCase):
     """Lines of other versions of the program."""
 
     def test_unknown_members(self) -> None:
-        """A member or a token bucket that this version does not know is ignored."""
-        tokens = ujson.loads(encode(event())[9:])["tokens"]
-        self.assertEqual(decode_lines(changed(later={"a": 1}, tokens=[*tokens, 7]))[0], [event()])
+        """Values behind those that this version knows are ignored, whatever they are."""
+        self.assertEqual(decode_lines(changed(more=({"a": 1}, None, 7)))[0], [event()])
 
     def test_missing_member(self) -> None:
-        """A line from before an optional field existed gets the field's default."""
-        self.assertEqual(decode_lines(changed(ttft_ms=..., price_version=...))[0], [event(price_version="")])
+        """A line from before the last fields existed gets their defaults."""
+        self.assertEqual(decode_lines(changed(price_version=...))[0], [event(price_version="")])
 
     def test_other_version(self) -> None:
         """A line of another version is told, not guessed at."""
@@ -128,12 +132,14 @@ class EvolutionTests(SynchronousTestCase):
             {"status": True},
             {"status": 200.0},
             {"stream": 1},
-            {"tokens": [1]},
-            {"tokens": [1.0] * 7},
+            {"status": ...},
+            {"input_tokens": [1]},
+            {"reasoning_tokens": 1.0},
+            {"audio_output_tokens": None},
             {"cost_nano": "1"},
             {"team_id": 3},
         ):
             found, _, problems = decode_lines(changed(**changes))
             self.assertEqual((found, [p.reason for p in problems]), ([], ["format"]), changes)
-        for body in (b"[]", b"{", b"", b"1e999", b"\xff"):
+        for body in (b"[]", b"[", b"{}", b"", b"1e999", b"\xff"):
             self.assertEqual([p.reason for p in decode_lines(sealed(body))[2]], ["format"], body)

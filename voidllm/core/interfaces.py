@@ -253,6 +253,16 @@ class IStore(Interface):
         :returns: how many rows were new.
         """
 
+    def commit_lines(segment, end_offset, lines):
+        """Do the same with events as :mod:`voidllm.core.usage_line` writes them, unparsed.
+
+        :param lines: ``bytes`` each; every one begins with ``usage_line.PREFIX``.
+        :raises StoreRejected: if one of them cannot become a row; then none did.
+        """
+
+    def make_durable():
+        """See to it that everything committed so far outlives a power cut; fires when it does."""
+
     def journal_progress():
         """Read a dict of segment names and the offsets up to which they are committed."""
 

@@ -5,11 +5,12 @@ from __future__ import annotations
 from functools import partial
 from typing import Any, Callable, Iterable, Mapping, Sequence, TypeVar
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, succeed
 from twisted.logger import Logger
 
 from voidllm.core.principal import Limits
 from voidllm.core.usage import UsageEvent
+from voidllm.core.usage_line import encode_line
 from voidllm.core.world import World
 from voidllm.store import access_load, directory, keys, state, tenants, usage_commit, usage_report
 from voidllm.store.dialect import Dialect
@@ -133,8 +134,15 @@ class SQLStore:
     # Usage
 
     def commit_usage(self, segment: str, end_offset: int, events: Sequence[UsageEvent]) -> Deferred[int]:
-        make = partial(usage_commit.commit_usage, self._dialect, segment, end_offset, events)
+        return self.commit_lines(segment, end_offset, [encode_line(event) for event in events])
+
+    def commit_lines(self, segment: str, end_offset: int, lines: Sequence[bytes]) -> Deferred[int]:
+        make = partial(usage_commit.commit_lines, self._dialect, segment, end_offset, lines)
         return self._write(make, repeatable=True)
+
+    def make_durable(self) -> Deferred[None]:
+        """Nothing to do where every commit is on disk when it is acknowledged."""
+        return succeed(None)
 
     def journal_progress(self) -> Deferred[dict[str, int]]:
         return self._read(usage_commit.journal_progress)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from functools import lru_cache
-from typing import Sequence
 
 from attrs import frozen
 
@@ -14,8 +13,6 @@ CHANNEL = "voidllm_changed"
 
 #: Any number that nothing else in the database uses for an advisory lock.
 _LOCK = 0x766F_6964_6C6C_6D
-
-_POSTGRES_TYPES = {"text": "text", "int": "bigint"}
 
 
 @frozen
@@ -31,19 +28,6 @@ class Dialect:
     begin_read: str
     begin_write: str
     begin_migration: tuple[str, ...]
-
-    def recordset(self, columns: Sequence[tuple[str, str]]) -> str:
-        """Give a SELECT of ``columns`` whose one parameter is a JSON array of objects.
-
-        :param columns: (name, ``text`` or ``int``) pairs.
-        """
-        if self.name == "postgres":
-            names = ", ".join(name for name, _ in columns)
-            types = ", ".join(f"{name} {_POSTGRES_TYPES[type_]}" for name, type_ in columns)
-            return f"SELECT {names} FROM jsonb_to_recordset(?::jsonb) AS r({types})"  # noqa: S608
-        names = ", ".join(f"json_extract(value, '$.{name}')" for name, _ in columns)
-        # The WHERE keeps SQLite from reading a following ON CONFLICT as a join's ON.
-        return f"SELECT {names} FROM json_each(?) WHERE true"  # noqa: S608
 
     def announce(self, version: int) -> Query | None:
         """Give the statement that tells other boxes of ``version`` when the transaction commits."""

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Iterable
 
-from voidllm.core.usage import UsageEvent
+from voidllm.core.errors import StoreRejected
+from voidllm.core.usage_line import started_ms
 from voidllm.store.statements import Op, Query
 from voidllm.store.usage_columns import day_of
 
@@ -23,10 +24,18 @@ def days_ahead(now_ms: int) -> set[int]:
     return {day_of(now_ms + n * _DAY_MS) for n in range(-1, AHEAD_DAYS + 1)}
 
 
-def days_of(events: Iterable[UsageEvent], now_ms: int) -> set[int]:
-    """Give the days of ``events`` that deserve a partition."""
-    first, last = now_ms - PAST_DAYS * _DAY_MS, now_ms + AHEAD_DAYS * _DAY_MS
-    return {day_of(event.started_ms) for event in events if first <= event.started_ms <= last}
+def days_of(lines: Iterable[bytes], now_ms: int) -> set[int]:
+    """Give the days of usage lines that deserve a partition.
+
+    :raises StoreRejected: if a line does not say when it is from.
+    """
+    try:
+        # Many lines, few days.
+        numbers = {started_ms(line) // _DAY_MS for line in lines}
+    except ValueError:
+        raise StoreRejected("a usage line has no start") from None
+    first, last = now_ms // _DAY_MS - PAST_DAYS, now_ms // _DAY_MS + AHEAD_DAYS
+    return {day_of(number * _DAY_MS) for number in numbers if first <= number <= last}
 
 
 def make_partitions(days: Iterable[int]) -> Op[None]:

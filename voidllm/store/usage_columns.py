@@ -3,47 +3,15 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
-from typing import Any
 
-from voidllm.core.usage import UsageEvent
+from voidllm.core.usage_line import LAYOUT
 
-_HOUR_MS = 3_600_000
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
-#: (name, type) of every column of ``usage_events``.
+#: (name, type) of every column of ``usage_events``: the day, and a line's values in their order.
 EVENT_COLUMNS = (
     ("day", "int"),
-    ("id", "text"),
-    ("request_id", "text"),
-    ("parent_id", "text"),
-    ("started_ms", "int"),
-    ("kind", "text"),
-    ("endpoint", "text"),
-    ("org_id", "text"),
-    ("team_id", "text"),
-    ("user_id", "text"),
-    ("service_account_id", "text"),
-    ("key_id", "text"),
-    ("key_type", "text"),
-    ("model", "text"),
-    ("requested_model", "text"),
-    ("deployment", "text"),
-    ("provider", "text"),
-    ("status", "int"),
-    ("error_code", "text"),
-    ("stream", "int"),
-    ("source", "text"),
-    ("input_tokens", "int"),
-    ("cache_read_tokens", "int"),
-    ("cache_write_tokens", "int"),
-    ("output_tokens", "int"),
-    ("reasoning_tokens", "int"),
-    ("audio_input_tokens", "int"),
-    ("audio_output_tokens", "int"),
-    ("cost_nano", "int"),
-    ("price_version", "text"),
-    ("duration_ms", "int"),
-    ("ttft_ms", "int"),
+    *((value.name, "text" if value.type == "text" else "int") for value in LAYOUT),
 )
 
 #: What ``usage_hourly`` tells apart: all that is bounded by configuration.
@@ -83,6 +51,19 @@ HOURLY_SUMS = (
 
 TOKEN_SUMS = HOURLY_SUMS[1:8]
 
+_OPTIONAL = {value.name for value in LAYOUT if value.optional}
+
+#: For each column of ``usage_hourly``, how it follows from the rows of ``usage_events``.
+_SPECIAL = {
+    "hour_ms": "started_ms - started_ms % 3600000",
+    "requests": "count(*)",
+    "cost_nano": "coalesce(sum(cost_nano), 0)",
+    "unpriced_requests": "count(*) - count(cost_nano)",
+    "duration_sum_ms": "sum(duration_ms)",
+    "ttft_sum_ms": "coalesce(sum(ttft_ms), 0)",
+    "ttft_count": "count(ttft_ms)",
+}
+
 
 def day_of(ms: int) -> int:
     """Give the UTC day of a Unix time in milliseconds as YYYYMMDD."""
@@ -90,80 +71,24 @@ def day_of(ms: int) -> int:
     return date.year * 10000 + date.month * 100 + date.day
 
 
-def event_row(event: UsageEvent) -> dict[str, Any]:
-    """Give ``event`` as the object that becomes its row."""
-    tokens = event.tokens
-    return {
-        "day": day_of(event.started_ms),
-        "id": event.id,
-        "request_id": event.request_id,
-        "parent_id": event.parent_id,
-        "started_ms": event.started_ms,
-        "kind": event.kind,
-        "endpoint": event.endpoint,
-        "org_id": event.org_id,
-        "team_id": event.team_id,
-        "user_id": event.user_id,
-        "service_account_id": event.service_account_id,
-        "key_id": event.key_id,
-        "key_type": event.key_type,
-        "model": event.model,
-        "requested_model": event.requested_model,
-        "deployment": event.deployment,
-        "provider": event.provider,
-        "status": event.status,
-        "error_code": event.error_code,
-        "stream": int(event.stream),
-        "source": event.source,
-        "input_tokens": tokens.input,
-        "cache_read_tokens": tokens.cache_read,
-        "cache_write_tokens": tokens.cache_write,
-        "output_tokens": tokens.output,
-        "reasoning_tokens": tokens.reasoning,
-        "audio_input_tokens": tokens.audio_input,
-        "audio_output_tokens": tokens.audio_output,
-        "cost_nano": event.cost_nano,
-        "price_version": event.price_version,
-        "duration_ms": event.duration_ms,
-        "ttft_ms": event.ttft_ms,
-    }
+def hourly_insert(source: str) -> str:
+    """Give the statement that adds rows of ``usage_events`` to the hourly sums.
 
-
-def hourly_key(event: UsageEvent) -> tuple[Any, ...]:
-    """Give the values of :data:`HOURLY_KEY` that ``event`` counts under."""
+    :param source: what stands behind FROM.
+    """
+    key = [name for name, _ in HOURLY_KEY]
+    names = ", ".join((*key, *HOURLY_SUMS))
+    keys = ", ".join(_SPECIAL.get(name, _or_none(name)) for name in key)
+    sums = ", ".join(_SPECIAL.get(name, f"sum({name})") for name in HOURLY_SUMS)
+    places = ", ".join(str(place) for place in range(1, len(key) + 1))
+    conflict = ", ".join(name for name in key if name != "day")
+    adds = ", ".join(f"{name} = h.{name} + excluded.{name}" for name in HOURLY_SUMS)
+    # In one order, because other boxes add to the same rows.
     return (
-        event.started_ms - event.started_ms % _HOUR_MS,
-        day_of(event.started_ms),
-        event.org_id,
-        event.team_id or "",
-        event.user_id or "",
-        event.service_account_id or "",
-        event.key_id,
-        event.kind,
-        event.endpoint,
-        event.model,
-        event.provider,
-        event.deployment,
-        event.status,
-        event.source,
+        f"INSERT INTO usage_hourly AS h ({names}) SELECT {keys}, {sums} FROM {source}"  # noqa: S608
+        f" GROUP BY {places} ORDER BY {places} ON CONFLICT ({conflict}) DO UPDATE SET {adds}"
     )
 
 
-def hourly_sums(event: UsageEvent) -> tuple[int, ...]:
-    """Give what ``event`` adds to each of :data:`HOURLY_SUMS`."""
-    tokens = event.tokens
-    return (
-        1,
-        tokens.input,
-        tokens.cache_read,
-        tokens.cache_write,
-        tokens.output,
-        tokens.reasoning,
-        tokens.audio_input,
-        tokens.audio_output,
-        event.cost_nano or 0,
-        event.cost_nano is None,
-        event.duration_ms,
-        event.ttft_ms or 0,
-        event.ttft_ms is not None,
-    )
+def _or_none(name: str) -> str:
+    return f"coalesce({name}, '')" if name in _OPTIONAL else name

@@ -1,23 +1,23 @@
-"""Usage events into rows and sums, exactly once."""
+"""Usage lines into rows and sums, exactly once, without an object for any of them.
+
+Both databases are handed the values as they stand in the lines (:mod:`voidllm.core.usage_line`).
+PostgreSQL reads the JSON itself. For SQLite one call of the JSON parser and statements of many
+rows cost the least; each such statement lets go of the interpreter while it runs.
+"""
 
 from __future__ import annotations
 
-from operator import attrgetter
+from functools import cache
+from itertools import chain
 from typing import Any, Iterable, Sequence
 
 import ujson
 
-from voidllm.core.usage import UsageEvent
+from voidllm.core.errors import StoreRejected
+from voidllm.core.usage_line import DEFAULTS, LAYOUT, VERSION, WIDTH, Value
 from voidllm.store.dialect import Dialect
-from voidllm.store.statements import PAGE, Op, q, storable
-from voidllm.store.usage_columns import (
-    EVENT_COLUMNS,
-    HOURLY_KEY,
-    HOURLY_SUMS,
-    event_row,
-    hourly_key,
-    hourly_sums,
-)
+from voidllm.store.statements import Op, Query, q, storable
+from voidllm.store.usage_columns import EVENT_COLUMNS, day_of, hourly_insert
 
 # No row comes back when the segment is already committed that far; with one, the row is
 # locked until the end of the transaction, so the same piece cannot be committed twice at once.
@@ -27,37 +27,33 @@ _ADVANCE = (
     " WHERE p.end_offset < excluded.end_offset RETURNING end_offset"
 )
 
-_HOURLY = (*HOURLY_KEY, *((name, "int") for name in HOURLY_SUMS))
-_HOURLY_NAMES = [name for name, _ in _HOURLY]
+_DAY_MS = 86_400_000
+_NAMES = ", ".join(name for name, _ in EVENT_COLUMNS)
+_INSERT = f"INSERT INTO usage_events ({_NAMES})"
 
-Sums = dict[tuple[Any, ...], list[int]]
+#: Rows of one SQLite statement, largest first; few sizes, because each is compiled once.
+SIZES = (64, 16, 4, 1)
+_ROW = f"({', '.join('?' * len(EVENT_COLUMNS))})"
 
-_by_id = attrgetter("id")
+_NEW = "usage_events WHERE rowid > ?"
+_SQLITE_HOURLY = hourly_insert(_NEW)
 
 
-def commit_usage(dialect: Dialect, segment: str, end_offset: int, events: Sequence[UsageEvent]) -> Op[int]:
-    """Insert ``events``, add the really new ones to the hourly sums, and note the progress.
+def commit_lines(dialect: Dialect, segment: str, end_offset: int, lines: Sequence[bytes]) -> Op[int]:
+    """Insert the events of ``lines``, add the really new ones to the hourly sums, and note the progress.
 
     :returns: how many rows were new.
+    :raises StoreRejected: if a line is none.
     """
     if not (yield q(_ADVANCE, segment, end_offset)):
         return 0
-    # By id, so that two transactions with the same events cannot lock each other out.
-    ordered = sorted({event.id: event for event in events}.values(), key=_by_id)
-    sums: Sums = {}
-    inserted = 0
-    for start in range(0, len(ordered), PAGE):
-        piece = {event.id: event for event in ordered[start : start + PAGE]}
-        rows = yield q(_insert_events(dialect), to_json([event_row(event) for event in piece.values()]))
-        inserted += len(rows)
-        for (event_id,) in rows:
-            _add(sums, piece[event_id])
-    # All at the end and in their order, because other boxes add to the same rows.
-    keys = sorted(sums)
-    for start in range(0, len(keys), PAGE):
-        added = [_hourly_row(key, sums[key]) for key in keys[start : start + PAGE]]
-        yield q(_add_hourly(dialect), to_json(added))
-    return inserted
+    if not lines:
+        return 0
+    text = (b"[%b]" % b",".join(lines)).decode("ascii", "replace")
+    if dialect.name == "postgres":
+        ((inserted,),) = yield Query(_postgres_commit(), (_storable_text(text),))
+        return int(inserted)
+    return (yield from _sqlite_commit(_rows(text, len(lines))))
 
 
 def journal_progress() -> Op[dict[str, int]]:
@@ -72,15 +68,41 @@ def forget_segments(names: Iterable[str]) -> Op[None]:
         yield q("DELETE FROM journal_progress WHERE segment = ?", name)
 
 
-def to_json(rows: list[dict[str, Any]]) -> str:
-    """Write ``rows`` so that both databases take them: no NUL and no lone surrogate.
+def _rows(text: str, count: int) -> list[list[Any]]:
+    """Parse ``text`` into rows of :data:`WIDTH` values that the database can store.
 
-    Such a character is replaced rather than refused: a refused row could never be committed.
+    :raises StoreRejected: if it is not ``count`` arrays of this version.
     """
-    text = ujson.dumps(rows, ensure_ascii=True, escape_forward_slashes=False)
-    if "\\u0000" in text or "\\ud" in text:
-        text = ujson.dumps([{name: _clean(value) for name, value in row.items()} for row in rows])
-    return text
+    try:
+        rows: list[list[Any]] = ujson.loads(text)
+    except ValueError:
+        raise StoreRejected("a usage line is not JSON") from None
+    if len(rows) != count or any(type(row) is not list or row[:1] != [VERSION] for row in rows):
+        raise StoreRejected("a usage line is not an array of this version")
+    if any(len(row) != WIDTH for row in rows):
+        rows = [[*row[:WIDTH], *DEFAULTS[len(row) :]] for row in rows]
+    if _suspicious(text):
+        rows = [[_clean(value) for value in row] for row in rows]
+    return rows
+
+
+def _storable_text(text: str) -> str:
+    """Give ``text`` with what PostgreSQL cannot store replaced.
+
+    Replaced rather than refused: a refused row could never be committed.
+    """
+    if not _suspicious(text):
+        return text
+    try:
+        rows = ujson.loads(text)
+    except ValueError:
+        raise StoreRejected("a usage line is not JSON") from None
+    return ujson.dumps([[_clean(value) for value in row] for row in rows], escape_forward_slashes=False)
+
+
+def _suspicious(text: str) -> bool:
+    """Say whether there may be a NUL or a lone surrogate in a text that is ASCII."""
+    return "\\u0000" in text or "\\ud" in text or "\\uD" in text
 
 
 def _clean(value: Any) -> Any:
@@ -89,29 +111,60 @@ def _clean(value: Any) -> Any:
     return value
 
 
-def _add(sums: Sums, event: UsageEvent) -> None:
-    key = hourly_key(event)
-    total = sums.get(key)
-    if total is None:
-        sums[key] = list(hourly_sums(event))
-    else:
-        for index, value in enumerate(hourly_sums(event)):
-            total[index] += value
+class _Days(dict[int, int]):
+    """YYYYMMDD by day number; a batch has few days and many rows."""
+
+    def __missing__(self, number: int) -> int:
+        day = self[number] = day_of(number * _DAY_MS)
+        return day
 
 
-def _hourly_row(key: tuple[Any, ...], total: list[int]) -> dict[str, int | str]:
-    return dict(zip(_HOURLY_NAMES, (*key, *map(int, total)), strict=True))
+def _sqlite_commit(rows: list[list[Any]]) -> Op[int]:
+    ((before,),) = yield Query("SELECT coalesce(max(rowid), 0) FROM usage_events")
+    days = _Days()
+    try:
+        for row in rows:
+            # In the place of the version, which is no column.
+            row[0] = days[row[1] // _DAY_MS]
+    except (TypeError, OverflowError):
+        raise StoreRejected("a usage line has no start") from None
+    start = 0
+    for size in SIZES:
+        while len(rows) - start >= size:
+            yield Query(_sqlite_insert(size), tuple(chain.from_iterable(rows[start : start + size])))
+            start += size
+    ((inserted,),) = yield Query(f"SELECT count(*) FROM {_NEW}", (before,))  # noqa: S608
+    if inserted:
+        yield Query(_SQLITE_HOURLY, (before,))
+    return int(inserted)
 
 
-def _insert_events(dialect: Dialect) -> str:
-    names = ", ".join(name for name, _ in EVENT_COLUMNS)
-    select = dialect.recordset(EVENT_COLUMNS)
-    return f"INSERT INTO usage_events ({names}) {select} ON CONFLICT (day, id) DO NOTHING RETURNING id"
+@cache
+def _sqlite_insert(size: int) -> str:
+    return f"{_INSERT} VALUES {', '.join([_ROW] * size)} ON CONFLICT DO NOTHING"
 
 
-def _add_hourly(dialect: Dialect) -> str:
-    names = ", ".join(name for name, _ in _HOURLY)
-    key = ", ".join(name for name, _ in HOURLY_KEY if name != "day")
-    adds = ", ".join(f"{name} = h.{name} + excluded.{name}" for name in HOURLY_SUMS)
-    select = dialect.recordset(_HOURLY)
-    return f"INSERT INTO usage_hourly AS h ({names}) {select} ON CONFLICT ({key}) DO UPDATE SET {adds}"
+@cache
+def _postgres_commit() -> str:
+    started = "(r->>1)::bigint"
+    day = f"to_char(DATE '1970-01-01' + ({started} / {_DAY_MS})::int, 'YYYYMMDD')::int"
+    values = ", ".join(_postgres_value(place, value) for place, value in enumerate(LAYOUT, 1))
+    # By id, so that two transactions with the same events cannot lock each other out; and the
+    # sums after all events, because they need every row that was inserted.
+    return (
+        f"WITH new AS ({_INSERT} SELECT {day}, {values} FROM jsonb_array_elements(?::jsonb) AS r"  # noqa: S608
+        " ORDER BY r->>2 ON CONFLICT (day, id) DO NOTHING RETURNING *),"
+        f" sums AS ({hourly_insert('new')}) SELECT count(*) FROM new"
+    )
+
+
+def _postgres_value(place: int, value: Value) -> str:
+    found = f"r->>{place}"
+    if value.type == "bool":
+        found = f"({found})::bool::int"
+    elif value.type == "int":
+        found = f"({found})::bigint"
+    if value.default is None:
+        return found
+    default = f"'{value.default}'" if value.type == "text" else str(int(value.default))
+    return f"coalesce({found}, {default})"

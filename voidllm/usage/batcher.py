@@ -12,9 +12,9 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from voidllm.core.errors import StoreConflict, StoreRejected, StoreUnavailable
-from voidllm.core.usage import UsageEvent
+from voidllm.core.usage_line import Unusable, decode_line, started_ms
 from voidllm.core.world import World
-from voidllm.usage.codec import MAX_LINE, Decoded, Record, decode, encode
+from voidllm.usage.codec import MAX_LINE, Scanned, scan_lines, seal
 from voidllm.usage.retry import Persistent, Stopped
 from voidllm.usage.segments import REJECTED, Segment, folder, parse, read, scan
 from voidllm.usage.setaside import SetAside
@@ -29,8 +29,11 @@ class UsageStore(Protocol):
     def journal_progress(self) -> Awaitable[Mapping[str, int]]:
         """Give the committed bytes of each segment that the store knows."""
 
-    def commit_usage(self, segment: str, end_offset: int, events: Sequence[UsageEvent]) -> Awaitable[Any]:
+    def commit_lines(self, segment: str, end_offset: int, lines: Sequence[bytes]) -> Awaitable[Any]:
         """Insert rows, add those that are new to the roll-up, and move progress; in one transaction."""
+
+    def make_durable(self) -> Awaitable[Any]:
+        """Have everything that is committed outlive a power cut."""
 
     def forget_segments(self, segments: Sequence[str]) -> Awaitable[Any]:
         """Drop the progress of segments whose files are gone."""
@@ -241,45 +244,46 @@ class UsageBatcher(Service):
         assert self._progress is not None
         path = os.path.join(self._path, segment.name)
         offset = self._progress.get(segment.name, 0)
-        rows: list[Record] = []
+        lines: list[bytes] = []
+        ends: list[int] = []
         tail = 0
         while complete or offset < size:
             if self._persistent.stopped:
                 raise Stopped
             try:
-                decoded, tail = await self._world.in_thread(self._read, path, offset)
+                scanned, tail = await self._world.in_thread(self._read, path, offset)
             except FileNotFoundError:
                 return
-            if not decoded.consumed:
+            if not scanned.consumed:
                 break
-            await self._note_damage(path, offset, decoded)
-            rows.extend(Record(record.event, offset + record.end) for record in decoded.records)
-            offset += decoded.consumed
+            await self._note_damage(path, offset, scanned)
+            lines += scanned.lines
+            ends += [offset + end for end in scanned.ends]
+            offset += scanned.consumed
             most = self._settings.batch_rows
-            while len(rows) > most:
-                await self._commit(segment.name, rows[:most], rows[most - 1].end)
-                del rows[:most]
+            done = 0
+            while len(lines) - done > most:
+                last = done + most
+                await self._commit(segment.name, lines[done:last], ends[done:last], ends[last - 1])
+                done = last
+            del lines[:done], ends[:done]
         if offset > self._progress.get(segment.name, 0):
-            await self._commit(segment.name, rows, offset)
+            await self._commit(segment.name, lines, ends, offset)
         if complete:
+            if self._settings.fsync == "interval":
+                # The journal was synced; rows must not be less safe once they are out of it.
+                await self._persistent.call(False, self._store.make_durable)
             await self._remove(segment, path, offset, tail)
 
-    def _read(self, path: str, offset: int) -> tuple[Decoded, int]:
-        """Read and decode one piece, and tell how many bytes of an unfinished line follow; blocking."""
+    def _read(self, path: str, offset: int) -> tuple[Scanned, int]:
+        """Read and check one piece, and tell how many bytes of an unfinished line follow; blocking."""
         data = read(self._world.fs, path, offset, max(self._settings.read_bytes, MAX_LINE + 2))
-        decoded = decode(data)
-        return decoded, len(data) - decoded.consumed
+        scanned = scan_lines(data)
+        return scanned, len(data) - scanned.consumed
 
-    async def _note_damage(self, path: str, offset: int, decoded: Decoded) -> None:
-        for damage in decoded.problems:
-            self.counters.damaged += 1
-            self._tell_once(
-                f"damage {damage.reason}",
-                "usage journal: damaged line in {name} at {offset} ({reason})",
-                name=os.path.basename(path),
-                offset=offset + damage.offset,
-                reason=damage.reason,
-            )
+    async def _note_damage(self, path: str, offset: int, scanned: Scanned) -> None:
+        for damage in scanned.problems:
+            self._count_damage(os.path.basename(path), offset + damage.offset, damage.reason)
             if damage.reason != "checksum":
                 # Sound bytes that this version cannot use: a newer version, or a person, can.
                 line = await self._world.in_thread(
@@ -287,35 +291,61 @@ class UsageBatcher(Service):
                 )
                 await self._keep(line)
 
-    async def _commit(self, name: str, rows: list[Record], end: int) -> None:
-        """Commit ``rows`` and progress up to ``end``; rows that cannot be stored are set aside."""
+    def _count_damage(self, name: str, offset: int, reason: str) -> None:
+        self.counters.damaged += 1
+        self._tell_once(
+            f"damage {reason}",
+            "usage journal: damaged line in {name} at {offset} ({reason})",
+            name=name,
+            offset=offset,
+            reason=reason,
+        )
+
+    async def _commit(self, name: str, lines: list[bytes], ends: list[int], end: int) -> None:
+        """Commit ``lines`` and progress up to ``end``; those that cannot be stored are set aside."""
         assert self._progress is not None
-        if rows:
-            self.counters.oldest_ms = rows[0].event.started_ms
-        events = [record.event for record in rows]
+        if lines:
+            self._note_age(lines[0])
         try:
             # Without rows there is nothing to blame for a refusal but the store itself.
-            await self._persistent.call(bool(rows), self._store.commit_usage, name, end, events)
+            await self._persistent.call(bool(lines), self._store.commit_lines, name, end, lines)
         except (StoreRejected, StoreConflict) as refusal:
-            if len(rows) > 1:
-                half = len(rows) // 2
-                await self._commit(name, rows[:half], rows[half - 1].end)
-                await self._commit(name, rows[half:], end)
+            half = len(lines) // 2
+            if half:
+                await self._commit(name, lines[:half], ends[:half], ends[half - 1])
+                await self._commit(name, lines[half:], ends[half:], end)
                 return
-            await self._keep(encode(events[0]))
-            self.counters.rejected += 1
-            self._tell_once(
-                "rejected",
-                "usage batcher: the store refuses row {id} ({reason}); it is in {file}",
-                id=events[0].id,
-                reason=type(refusal).__name__,
-                file=REJECTED,
-            )
-            await self._commit(name, [], end)
+            await self._refused(name, lines[0], ends[0], refusal)
+            await self._commit(name, [], [], end)
             return
-        self.counters.rows += len(rows)
+        self.counters.rows += len(lines)
         self.counters.lag_bytes = max(0, self.counters.lag_bytes - (end - self._progress.get(name, 0)))
         self._progress[name] = end
+
+    def _note_age(self, line: bytes) -> None:
+        try:
+            self.counters.oldest_ms = started_ms(line)
+        except ValueError:
+            # The store will refuse it.
+            return
+
+    async def _refused(self, name: str, line: bytes, end: int, refusal: Exception) -> None:
+        """Set a line aside that the store will never take, and tell whose fault it is."""
+        sealed = seal(line)
+        await self._keep(sealed)
+        try:
+            event = decode_line(line)
+        except Unusable as problem:
+            self._count_damage(name, end - len(sealed), problem.reason)
+            return
+        self.counters.rejected += 1
+        self._tell_once(
+            "rejected",
+            "usage batcher: the store refuses row {id} ({reason}); it is in {file}",
+            id=event.id,
+            reason=type(refusal).__name__,
+            file=REJECTED,
+        )
 
     async def _keep(self, line: bytes) -> None:
         await self._persistent.call(False, self._world.in_thread, self._aside.keep, line)

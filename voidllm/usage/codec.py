@@ -1,47 +1,31 @@
 """Journal lines: a usage event to bytes and back, so that damage is seen and never believed.
 
 A line is eight lower-case hex digits of the CRC-32C (RFC 3720 appendix B.4) of what follows
-the blank, a blank, one compact ASCII JSON object, and a newline. Readers ignore keys that they
-do not know, so a field can be added without a new :data:`VERSION`.
+the blank, a blank, the event as :mod:`voidllm.core.usage_line` writes it, and a newline.
+
+The way from the journal to a store does not parse events: :func:`scan_lines` checks length, checksum
+and version of each line, and a store takes the bytes as they are. What is inside them is
+:func:`decode`'s to judge, which is for rebuilding counts and for lines that a store refused.
 """
 
 from __future__ import annotations
 
 import re
-from typing import Any, Callable
 
 import google_crc32c
-import ujson
-from attrs import fields, frozen
+from attrs import frozen
 
-from voidllm.core.usage import TokenCounts, UsageEvent
-
-#: Grows only when older readers would misunderstand a line.
-VERSION = 1
+from voidllm.core.usage import UsageEvent
+from voidllm.core.usage_line import PREFIX, Unusable, decode_line, encode_line
 
 #: A longer line is damage: ids and names are bounded, so a real one stays far below.
 MAX_LINE = 65536
 
-_crc = google_crc32c.value
-_dumps = ujson.dumps
-_build: Callable[..., UsageEvent] = UsageEvent
-_RESUME = re.compile(rb"[0-9a-f]{8} \{")
+#: Before the event: the checksum and the blank.
+HEAD = 9
 
-_INT: set[type] = {int}
-_BUCKETS = len(fields(TokenCounts))
-#: How a line's JSON types follow from the annotations of :class:`UsageEvent`.
-_JSON_TYPES: dict[str, set[type]] = {
-    "str": {str},
-    "int": _INT,
-    "bool": {bool},
-    "str | None": {str, type(None)},
-    "int | None": {int, type(None)},
-}
-#: Name, value where the line has none (written before the field was there), allowed types.
-_FIELDS: tuple[tuple[str, Any, set[type]], ...] = tuple(
-    (f.name, f.default, _JSON_TYPES[str(f.type)]) for f in fields(UsageEvent) if f.name != "tokens"
-)
-_BEFORE_TOKENS = [f.name for f in fields(UsageEvent)].index("tokens")
+_crc = google_crc32c.value
+_RESUME = re.compile(rb"[0-9a-f]{8} \[")
 
 
 @frozen
@@ -69,6 +53,21 @@ class Damage:
 
 
 @frozen
+class Scanned:
+    """What a piece of a segment holds, with no event looked into.
+
+    :ivar lines: the events as in the journal, each without its checksum and newline.
+    :ivar ends: for each of them, the offset just behind its newline, from the start of the data.
+    :ivar consumed: how many bytes are dealt with; what is left is one unfinished line.
+    """
+
+    lines: list[bytes]
+    ends: list[int]
+    consumed: int
+    problems: list[Damage]
+
+
+@frozen
 class Decoded:
     """What a piece of a segment holds.
 
@@ -80,77 +79,58 @@ class Decoded:
     problems: list[Damage]
 
 
-class _Unusable(ValueError):
-    """A line whose checksum is right and whose object is not."""
-
-
 def encode(event: UsageEvent) -> bytes:
     """Give the journal line of ``event``, newline included."""
-    t = event.tokens
-    # ASCII, so that a lone surrogate in a name cannot make a line that is not UTF-8.
-    body = _dumps(
-        {
-            "v": VERSION,
-            "id": event.id,
-            "request_id": event.request_id,
-            "started_ms": event.started_ms,
-            "kind": event.kind,
-            "endpoint": event.endpoint,
-            "org_id": event.org_id,
-            "key_id": event.key_id,
-            "key_type": event.key_type,
-            "status": event.status,
-            "duration_ms": event.duration_ms,
-            "model": event.model,
-            "requested_model": event.requested_model,
-            "deployment": event.deployment,
-            "provider": event.provider,
-            "team_id": event.team_id,
-            "user_id": event.user_id,
-            "service_account_id": event.service_account_id,
-            "parent_id": event.parent_id,
-            "error_code": event.error_code,
-            "stream": event.stream,
-            "tokens": (
-                t.input,
-                t.cache_read,
-                t.cache_write,
-                t.output,
-                t.reasoning,
-                t.audio_input,
-                t.audio_output,
-            ),
-            "source": event.source,
-            "cost_nano": event.cost_nano,
-            "price_version": event.price_version,
-            "ttft_ms": event.ttft_ms,
-        },
-        escape_forward_slashes=False,
-        allow_nan=False,
-    ).encode("ascii")
-    return b"%08x %b\n" % (_crc(body), body)
+    return seal(encode_line(event))
+
+
+def seal(line: bytes) -> bytes:
+    """Give an event's bytes as they stand in the journal: behind their checksum, with a newline."""
+    return b"%08x %b\n" % (_crc(line), line)
+
+
+def scan_lines(data: bytes) -> Scanned:
+    """Take every complete line of ``data`` whose checksum and version are right; never raises.
+
+    A damaged line is reported and skipped. If a sound line is glued to the end of a damaged
+    one, as after a write that stopped half-way, the sound one is still taken.
+    """
+    lines: list[bytes] = []
+    ends: list[int] = []
+    problems: list[Damage] = []
+    start = 0
+    pieces = data.split(b"\n")
+    rest = pieces.pop()
+    for piece in pieces:
+        end = start + len(piece) + 1
+        line = piece[HEAD:]
+        if piece[:HEAD] == b"%08x " % _crc(line) and line.startswith(PREFIX) and len(piece) <= MAX_LINE:
+            lines.append(line)
+            ends.append(end)
+        elif (found := _explain(piece, start, problems)) is not None:
+            lines.append(found)
+            ends.append(end)
+        start = end
+    if len(rest) > MAX_LINE:
+        # No writer makes such a line; waiting for its newline would stop the segment for ever.
+        problems.append(Damage(start, len(rest), "checksum"))
+        start = len(data)
+    return Scanned(lines, ends, start, problems)
 
 
 def decode(data: bytes) -> Decoded:
-    """Read every complete line of ``data``; never raises.
-
-    A damaged line is reported and skipped. If a sound line is glued to the end of a damaged
-    one, as after a write that stopped half-way, the sound one is still read.
-    """
+    """Read every complete line of ``data`` as :func:`scan_lines` does, and each event; never raises."""
+    scanned = scan_lines(data)
     records: list[Record] = []
-    problems: list[Damage] = []
-    start = 0
-    while True:
-        newline = data.find(b"\n", start)
-        if newline < 0:
-            break
-        _decode_line(data[start:newline], start, records, problems)
-        start = newline + 1
-    if len(data) - start > MAX_LINE:
-        # No writer makes such a line; waiting for its newline would stop the segment for ever.
-        problems.append(Damage(start, len(data) - start, "checksum"))
-        start = len(data)
-    return Decoded(records, start, problems)
+    problems = scanned.problems
+    for line, end in zip(scanned.lines, scanned.ends, strict=True):
+        try:
+            records.append(Record(decode_line(line), end))
+        except Unusable as problem:
+            length = HEAD + len(line) + 1
+            problems.append(Damage(end - length, length, problem.reason))
+    problems.sort(key=_offset)
+    return Decoded(records, scanned.consumed, problems)
 
 
 def decode_lines(data: bytes) -> tuple[list[UsageEvent], int, list[Damage]]:
@@ -159,57 +139,33 @@ def decode_lines(data: bytes) -> tuple[list[UsageEvent], int, list[Damage]]:
     return [record.event for record in decoded.records], decoded.consumed, decoded.problems
 
 
-def _decode_line(line: bytes, start: int, records: list[Record], problems: list[Damage]) -> None:
-    end = start + len(line) + 1
-    if _sound(line):
-        event, reason = _read(line)
-        if event is None:
-            problems.append(Damage(start, len(line) + 1, reason))
-        else:
-            records.append(Record(event, end))
-        return
-    for match in _RESUME.finditer(line, 1):
-        rest = line[match.start() :]
-        if _sound(rest):
-            event, _ = _read(rest)
-            if event is not None:
-                problems.append(Damage(start, match.start(), "checksum"))
-                records.append(Record(event, end))
-                return
-    problems.append(Damage(start, len(line) + 1, "checksum"))
+def _offset(damage: Damage) -> int:
+    return damage.offset
 
 
-def _sound(line: bytes) -> bool:
-    return len(line) <= MAX_LINE and line[:9] == b"%08x " % _crc(line[9:])
+def _explain(piece: bytes, start: int, problems: list[Damage]) -> bytes | None:
+    """Note what is wrong with ``piece``, and give the sound line that may be glued to its end."""
+    length = len(piece) + 1
+    if _sound(piece):
+        problems.append(Damage(start, length, _reason(piece[HEAD:])))
+        return None
+    for match in _RESUME.finditer(piece, 1):
+        rest = piece[match.start() :]
+        if _sound(rest) and rest.startswith(PREFIX, HEAD):
+            problems.append(Damage(start, match.start(), "checksum"))
+            return rest[HEAD:]
+    problems.append(Damage(start, length, "checksum"))
+    return None
 
 
-def _read(line: bytes) -> tuple[UsageEvent | None, str]:
+def _sound(piece: bytes) -> bool:
+    return len(piece) <= MAX_LINE and piece[:HEAD] == b"%08x " % _crc(piece[HEAD:])
+
+
+def _reason(line: bytes) -> str:
     try:
-        found = ujson.loads(line[9:])
-    except ValueError:
-        return None, "format"
-    if not isinstance(found, dict):
-        return None, "format"
-    if found.get("v") != VERSION:
-        return None, "version"
-    try:
-        return _event(found), ""
-    except _Unusable:
-        return None, "format"
-
-
-def _event(found: dict[str, Any]) -> UsageEvent:
-    get = found.get
-    tokens = get("tokens")
-    if type(tokens) is not list or len(tokens) < _BUCKETS:
-        raise _Unusable("tokens")
-    values: list[Any] = []
-    for name, default, allowed in _FIELDS:
-        value = get(name, default)
-        if type(value) not in allowed:
-            raise _Unusable(name)
-        values.append(value)
-    buckets = tokens[:_BUCKETS]
-    if set(map(type, buckets)) != _INT:
-        raise _Unusable("tokens")
-    return _build(*values[:_BEFORE_TOKENS], TokenCounts(*buckets), *values[_BEFORE_TOKENS:])
+        decode_line(line)
+    except Unusable as problem:
+        return problem.reason
+    # Readable, but not written as this version writes.
+    return "format"

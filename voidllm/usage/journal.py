@@ -39,6 +39,7 @@ class Journal:
     :param box: this machine's name among those that share the database.
     :param worker: number of the worker, from 0.
     :param boot: names this life of the worker; holds no ``-``, used by no other life.
+    :ivar dropped: rows that are lost: there was no room for them on disk nor in memory.
     :ivar on_sealed: callables that get the name of each segment that is complete.
     """
 
@@ -47,6 +48,7 @@ class Journal:
     ) -> None:
         if "/" in box or "-" in boot:
             raise ValueError("box must not hold '/', boot must not hold '-'")
+        self.dropped = 0
         self.on_sealed: list[Callable[[str], None]] = []
         self._world = world
         self._fs = world.fs
@@ -125,6 +127,7 @@ class Journal:
             self._drain()
             self._closed = True
             if self._waiting:
+                self.dropped += len(self._waiting)
                 _log.critical("usage journal: {count} rows had no room on disk", count=len(self._waiting))
             if self._retry is not None:
                 self._retry.cancel()
@@ -204,6 +207,7 @@ class Journal:
     def _hold(self, line: bytes) -> None:
         if self._waiting_bytes + len(line) > self._settings.memory_bytes:
             # ``accepting`` refused new work long before; only rows of running work come here.
+            self.dropped += 1
             _log.critical("usage journal: no room on disk nor in memory, a row is lost")
             return
         self._waiting.append(line)

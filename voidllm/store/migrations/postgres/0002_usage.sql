@@ -1,4 +1,4 @@
--- One row per finished unit of work; no column may hold content.
+-- One row per finished unit of work; no column may hold content. Reports read the sums only.
 CREATE TABLE usage_events (
     day integer NOT NULL,
     id text NOT NULL,
@@ -36,9 +36,6 @@ CREATE TABLE usage_events (
 ) PARTITION BY RANGE (day);
 -- Days get their own partition before they are written; this one only catches what must not be lost.
 CREATE TABLE usage_events_default PARTITION OF usage_events DEFAULT;
-CREATE INDEX usage_events_key ON usage_events (key_id, started_ms);
-CREATE INDEX usage_events_org ON usage_events (org_id, started_ms);
-CREATE INDEX usage_events_request ON usage_events (request_id);
 
 -- Sums per hour; '' stands for "none" in the key columns.
 CREATE TABLE usage_hourly (

@@ -1,4 +1,5 @@
--- One row per finished unit of work; no column may hold content.
+-- One row per finished unit of work; no column may hold content. With a rowid, because rows that a
+-- transaction added are then those behind the highest that was there before. Reports read the sums only.
 CREATE TABLE usage_events (
     day INTEGER NOT NULL,
     id TEXT NOT NULL,
@@ -32,11 +33,8 @@ CREATE TABLE usage_events (
     price_version TEXT NOT NULL,
     duration_ms INTEGER NOT NULL,
     ttft_ms INTEGER,
-    PRIMARY KEY (day, id)
-) STRICT, WITHOUT ROWID;
-CREATE INDEX usage_events_key ON usage_events (key_id, started_ms);
-CREATE INDEX usage_events_org ON usage_events (org_id, started_ms);
-CREATE INDEX usage_events_request ON usage_events (request_id);
+    UNIQUE (day, id)
+) STRICT;
 
 -- Sums per hour; '' stands for "none" in the key columns.
 CREATE TABLE usage_hourly (
