@@ -30,8 +30,7 @@ def pytest_runtest_protocol(
         item.config.stash[SECOND_STAGE] = True
         reporter = item.config.pluginmanager.get_plugin("terminalreporter")
         if reporter is not None:
-            reporter.ensure_newline()
-            reporter.write_line("second stage: fault drills and the .deb")
+            reporter.write_line("\nsecond stage: fault drills and the .deb")
     return (yield)
 
 
