@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import gc
+import sys
+import weakref
 from typing import Any
 
 from twisted.internet import defer, reactor
@@ -147,6 +150,24 @@ class EngineBehaviour:
             self.assertEqual(await self.send().end(), "finished")
         self.assertEqual(len(self.server.peers), 1)
         self.assertEqual((self.pool.connects, self.pool.reuses, self.pool.idle), (1, 2, 1))
+
+    async def test_nothing_is_kept(self) -> None:
+        """Once a call is over, neither it nor its body waits for the garbage collector."""
+        self.server.answer(ok())
+        gc.collect()
+        gc.disable()
+        try:
+            for _ in range(2):
+                body, sink = bytes(100), Recorder()
+                before, watched = sys.getrefcount(body), weakref.ref(sink)
+                self.engine.call(ask(self.server.port, body), sink)
+                await sink.end()
+                del sink
+                await deferLater(reactor, 0, lambda: None)
+                self.assertEqual((sys.getrefcount(body), watched()), (before, None))
+        finally:
+            gc.enable()
+        self.assertEqual(self.pool.idle, 1)
 
     # -- framing
 

@@ -108,6 +108,7 @@ class PoolAgent:
         try:
             place = self._places.get(uri) or self._place(uri)
             exchange = _Exchange(self._pool.world.reactor, method, uri, headers)
+            deferred: defer.Deferred[Any] = exchange.deferred
             policy = self._policy
             body = b"" if bodyProducer is None else bodyProducer
             if isinstance(body, BytesBody):
@@ -132,7 +133,7 @@ class PoolAgent:
             exchange.call = self._pool.call(request, exchange)
         except ValueError:
             return defer.fail()
-        return exchange.deferred
+        return deferred
 
     def _place(self, uri: bytes) -> tuple[Origin, bytes]:
         parsed = URI.fromBytes(uri)  # type: ignore[no-untyped-call]
@@ -166,18 +167,19 @@ class _Exchange:
         self.call: Any = None
         self._response: PoolResponse | None = None
         self._held = False
-        self.deferred: defer.Deferred[Any] = defer.Deferred(self._cancelled)
+        self.deferred: Any = defer.Deferred(self._cancelled)
 
     def _cancelled(self, _: object) -> None:
-        if self.call is not None:
-            self.call.cancel()
+        call, self.call = self.call, None
+        if call is not None:
+            call.cancel()
 
     # the pool's side
 
     def got_head(self, status: int, headers: list[tuple[bytes, bytes]]) -> None:
         response = self._response = PoolResponse(self, status, headers, *self._request)
-        self.deferred.callback(response)
-        if not response.wanted:
+        self._fired().callback(response)
+        if not response.wanted and self.call is not None:
             self._held = True
             self.call.pause()
 
@@ -186,38 +188,53 @@ class _Exchange:
             self._response.data(data)
 
     def finished(self) -> None:
-        if self._response is not None:
-            self._response.complete()
+        response = self._over()
+        if response is not None:
+            response.complete()
 
     def failed(self, failure: UpstreamFailure) -> None:
-        error = UpstreamError(failure)
-        if self._response is None:
-            self.deferred.errback(Failure(error))  # type: ignore[no-untyped-call]
+        reason = Failure(UpstreamError(failure))  # type: ignore[no-untyped-call]
+        response = self._over()
+        if response is not None:
+            response.broken(reason)
         else:
-            self._response.broken(Failure(error))  # type: ignore[no-untyped-call]
+            self._fired().errback(reason)
+
+    def _fired(self) -> Any:
+        deferred, self.deferred = self.deferred, None
+        return deferred
+
+    def _over(self) -> PoolResponse | None:
+        # Neither a reply that is kept nor a cycle with it may keep the request.
+        response, self._response, self.call = self._response, None, None
+        return response
 
     # the body protocol's side
 
     def body_wanted(self) -> None:
         # Reading was held only because nobody wanted the body; the protocol's own pause stays.
         if self._held:
-            self._held = False
-            self.call.resume()
+            self.resumeProducing()
 
     def pauseProducing(self) -> None:
         self._held = False
-        self.call.pause()
+        if self.call is not None:
+            self.call.pause()
 
     def resumeProducing(self) -> None:
         self._held = False
-        self.call.resume()
+        if self.call is not None:
+            self.call.resume()
 
     def stopProducing(self) -> None:
-        if self._response is not None and not self._response.ended:
+        if self.call is not None and self._response is not None:
             self.disconnecting = True
             self.call.cancel()
+            response = self._over()
+            assert response is not None
             # Not from within the protocol's own dataReceived.
-            self._reactor.callLater(0, self._response.broken, Failure(ConnectionAborted()))  # type: ignore[no-untyped-call]
+            reason = Failure(ConnectionAborted())  # type: ignore[no-untyped-call]
+            self._reactor.callLater(0, response.broken, reason)
 
     def loseConnection(self) -> None:
         self.stopProducing()

@@ -114,10 +114,7 @@ class Opening:
 
     def cancel(self) -> None:
         """Stop at any step; nothing else is called but ``gone``."""
-        self._over = True
-        self._release()
-
-    def _release(self) -> None:
+        self._end()
         forget, self._forget = self._forget, None
         if forget is not None:
             forget()
@@ -131,9 +128,9 @@ class Opening:
     def fail(self, kind: str, detail: str) -> None:
         """Give up."""
         if not self._over:
-            self._over = True
-            self._release()
-            self._failed(kind, detail)
+            failed = self._failed
+            self.cancel()
+            failed(kind, detail)
 
     def _loaded(self, context: SSL.Context) -> None:
         if not self._over:
@@ -247,9 +244,19 @@ class Opening:
             self.fail("tls", "the certificate is for another host")
 
     def _finish(self, opened: OpenedTransport) -> None:
-        self._over = True
+        done = self._done
+        self._end()
         self._raw = None
-        self._done(opened)
+        done(opened)
+
+    def _end(self) -> None:
+        # The reactor keeps this object as long as the connection: it must not keep a request.
+        self._over = True
+        self._done = self._failed = _nothing
+
+
+def _nothing(*_: Any) -> None:
+    pass
 
 
 class _Attempt(ClientFactory):
