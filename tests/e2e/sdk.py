@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import sqlite3
 import tempfile
@@ -90,7 +91,9 @@ class SDKCase(SynchronousTestCase):
         cls.addClassCleanup(folder.cleanup)
         cls.mock = MockLLM()
         cls.addClassCleanup(cls.mock.stop)
-        cls.gateway = Gateway(folder.name, cls.more_models(), **cls.settings)
+        # Rows are looked at in the database, so they should be there soon.
+        soon = {"usage": {"flush_interval": "50ms"}}
+        cls.gateway = Gateway(folder.name, cls.more_models(), settings=soon, **cls.settings)
         cls.gateway.start()
         cls.addClassCleanup(cls.gateway.kill)
         cls.client = cls.sdk(cls.gateway.key)
@@ -142,14 +145,15 @@ class SDKCase(SynchronousTestCase):
         return dict(found[0])
 
     def rows(self, request_id: str | None) -> list[dict[str, Any]]:
-        """Give the usage rows with ``request_id``, from the database."""
-        self.gateway.usage()  # the report is complete up to now, so the table is too
-        with sqlite3.connect(f"file:{self.gateway.state_dir}/voidllm.db?mode=ro", uri=True) as database:
+        """Give the usage rows with ``request_id``, from the database, as soon as there is one."""
+        return list(wait_until(lambda: self._rows(request_id), "a usage row"))
+
+    def _rows(self, request_id: str | None) -> list[dict[str, Any]]:
+        path = self.gateway.state_dir / "voidllm.db"
+        with contextlib.closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as database:
             database.row_factory = sqlite3.Row
             found = database.execute("SELECT * FROM usage_events WHERE request_id = ?", (request_id,))
-            rows = [dict(row) for row in found]
-        database.close()
-        return rows
+            return [dict(row) for row in found]
 
     def rule(self, fault: str, times: int = 1, path: str = "", model: str | None = None) -> None:
         """Have the mock fail on purpose."""

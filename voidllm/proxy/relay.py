@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Protocol
 from voidllm.core.errors import Refusal
 from voidllm.core.usage import NO_TOKENS, TokenCounts
 from voidllm.proxy.faults import REDIRECT, TOO_LARGE
-from voidllm.usage.metering import Metered, meter_reply
+from voidllm.usage.metering import Metered, estimate_tokens, meter_reply
 
 if TYPE_CHECKING:
     from voidllm.proxy.exchange import Exchange
@@ -111,19 +111,21 @@ class BufferedRelay:
 
 
 class OpaqueRelay:
-    """Passes a binary or plain-text reply on as it comes; usage is estimated from the request."""
+    """Passes a binary or plain-text reply on as it comes; usage is estimated."""
 
-    __slots__ = ("_exchange", "_size", "_status", "committed")
+    __slots__ = ("_exchange", "_is_text", "_size", "_status", "committed")
 
     def __init__(self, exchange: Exchange) -> None:
         self._exchange = exchange
         self._size = 0
+        self._is_text = False
         self.committed = False
 
     def head(self, status: int, headers: list[tuple[bytes, bytes]]) -> None:
         """Send the reply head at once."""
         exchange = self._exchange
         self._status = status
+        self._is_text = any(n == b"content-type" and v[:5].lower() == b"text/" for n, v in headers)
         self.committed = True
         exchange.responder.head(status, [*forwarded(headers), *exchange.admission.rate_headers()])
 
@@ -152,8 +154,9 @@ class OpaqueRelay:
         self._exchange.settle(self._status, "client_closed", self.metered_so_far())
 
     def metered_so_far(self) -> Metered:
-        """Such replies carry no counts; what was asked for is what was consumed."""
-        return Metered(TokenCounts(input=self._exchange.prompt_estimate), "estimated")
+        """Such replies carry no counts: what was asked for was read, and text was written."""
+        written = estimate_tokens(self._size) if self._is_text else 0
+        return Metered(TokenCounts(input=self._exchange.prompt_estimate, output=written), "estimated")
 
     def detach(self) -> None:
         """Nothing is held."""

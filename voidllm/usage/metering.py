@@ -12,6 +12,7 @@ import ujson
 from attrs import frozen
 
 from voidllm.core.usage import NO_TOKENS, TokenCounts
+from voidllm.usage.reply_text import TEXT_FIELDS, text_size
 
 # ujson is quicker on short replies; above this only the top level is worth parsing.
 _LARGE_REPLY = 64 * 1024
@@ -105,35 +106,28 @@ def meter_reply(body: bytes, prompt_estimate: int) -> Metered:
     :param prompt_estimate: tokens that the request is thought to hold, used when the
         reply does not say.
     """
-    usage: object = None
+    reply: Mapping[str, Any] = {}
     try:
         if len(body) <= _LARGE_REPLY:
-            reply = ujson.loads(body)
-            usage = reply.get("usage") if isinstance(reply, dict) else None
+            found = ujson.loads(body)
+            reply = found if isinstance(found, dict) else reply
         else:
-            reply = None
-            raw = _TOP_LEVEL.decode(body).get("usage")
-            usage = ujson.loads(bytes(raw)) if raw is not None else None
+            fields = _TOP_LEVEL.decode(body)
+            reply = _some(fields, ("usage",))
+            if tokens_from_usage(reply.get("usage")) is None:
+                # Whatever else is large in there (vectors, images) is no text.
+                reply = _some(fields, TEXT_FIELDS)
     except (ValueError, RecursionError, msgspec.MsgspecError):
-        reply = None
-    tokens = tokens_from_usage(usage)
+        reply = {}
+    tokens = tokens_from_usage(reply.get("usage"))
     if tokens is not None:
         return Metered(tokens, "provider_final")
-    text = _text_in_choices(reply.get("choices")) if isinstance(reply, dict) else 0
-    written = estimate_tokens(text)
+    written = estimate_tokens(text_size(reply))
     return Metered(TokenCounts(input=prompt_estimate, output=written), "estimated")
 
 
-def _text_in_choices(choices: object) -> int:
-    size = 0
-    for choice in choices if isinstance(choices, list) else ():
-        message = choice.get("message") if isinstance(choice, dict) else None
-        text = message.get("content") if isinstance(message, dict) else None
-        if text is None and isinstance(choice, dict):
-            text = choice.get("text")
-        if isinstance(text, str):
-            size += len(text)
-    return size
+def _some(fields: Mapping[str, msgspec.Raw], names: tuple[str, ...]) -> dict[str, Any]:
+    return {name: ujson.loads(bytes(fields[name])) for name in names if name in fields}
 
 
 class MalformedEvent(ValueError):
