@@ -14,7 +14,7 @@ from twisted.internet.threads import deferToThread
 from tests.cli.support import CliCase
 from tests.servers import postgres
 from tests.store.support import event
-from voidllm.cli import client
+from voidllm.cli import client, offline
 from voidllm.cli.failures import Unreachable
 from voidllm.config import load_config
 from voidllm.store import open_store
@@ -120,25 +120,29 @@ class NotUsable(CliCase):
         self.assertIn("voidllm serve", err)
         self.assertFalse(os.path.exists(self.dsn))
 
-    def _refused(self) -> str:
-        self.patch(client, "_PATIENCE_S", 0.05)
-        config = load_config(str(self.config), {}, str(self.state_dir))
-        with self.assertRaises(Unreachable) as caught:
-            client.perform(config, lambda _: self.fail("it was done all the same"))
-        return str(caught.exception)
+    def _config(self) -> Any:
+        self.patch(client, "PATIENCE_S", 0.05)
+        return load_config(str(self.config), {}, str(self.state_dir))
 
     async def test_a_store_in_use_by_a_gateway_that_does_not_answer(self) -> None:
         """A held lock and no control socket is an error that says so."""
-        store: Any = open_store(self.world, "sqlite", self.dsn)
-        await store.start()
-        self.addCleanup(store.stop)
-        self.assertIn("nobody answers", self._refused())
+        first: Any = open_store(self.world, "sqlite", self.dsn)
+        await first.start()
+        self.addCleanup(first.stop)
+        second = open_store(self.world, "sqlite", self.dsn)
+        with self.assertRaises(Unreachable) as caught:
+            await offline._on_store(self.world, second, self._config(), lambda _: self.fail())
+        self.assertIn("nobody answers", str(caught.exception))
 
-    def test_a_gateway_that_lives_but_does_not_answer(self) -> None:
-        """The lock that it holds is enough to leave the store alone, whatever the database."""
+    def test_a_gateway_on_a_shared_database_that_does_not_answer(self) -> None:
+        """The lock that it holds in its state folder is enough to leave the store alone."""
+        text = self.config.read_text().replace("driver: sqlite", "driver: postgres")
+        self.config.write_text(text.replace(self.dsn, "postgresql://127.0.0.1:1/x"))
         with open(self.state_dir / "control.lock", "w", encoding="ascii") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
-            self.assertIn("nobody answers", self._refused())
+            with self.assertRaises(Unreachable) as caught:
+                client.perform(self._config(), lambda _: self.fail())
+        self.assertIn("nobody answers", str(caught.exception))
 
     async def test_commands_wait_for_each_other(self) -> None:
         """Two at the same time both get through: the store is one process's at a time."""

@@ -16,6 +16,7 @@ from typing import Any, Callable, Mapping
 
 from twisted.internet.interfaces import IReactorUNIX
 from twisted.internet.protocol import Factory, Protocol
+from twisted.internet.task import deferLater
 from twisted.logger import Logger
 from twisted.web.resource import IResource
 from zope.interface import implementer
@@ -40,6 +41,8 @@ LOCK = "control.lock"
 MAX_PATH = 107
 _CREDENTIALS = struct.Struct("3i")
 _STOP_S = 2.0
+_LOCK_TRIES = 5
+_LOCK_STEP_S = 0.05
 _log = Logger()
 
 
@@ -95,7 +98,7 @@ class ControlSocket:
         if not IReactorUNIX.providedBy(self._world.reactor):
             raise StateError("this reactor has no Unix sockets")
         try:
-            self._lock = _lock(self._lock_path)
+            self._lock = await self._take_lock()
             _clear(self.path)
             # The base folder's mode is no help if it was there before; a umask leaves no gap.
             before = os.umask(0o177)
@@ -106,6 +109,15 @@ class ControlSocket:
         except BaseException:
             self._unlock()
             raise
+
+    async def _take_lock(self) -> int:
+        """Take the lock; a command that only looks at it may have it for a moment."""
+        for _ in range(_LOCK_TRIES):
+            fd = _lock(self._lock_path)
+            if fd is not None:
+                return fd
+            await deferLater(self._world.reactor, _LOCK_STEP_S)
+        raise StateError("another gateway uses this state_dir")
 
     def _listen(self) -> None:
         settings = FrontSettings(max_body_bytes=MAX_BODY)
@@ -216,8 +228,11 @@ class _Operators:
         return render_app(self._app, request)
 
 
-def _lock(path: str) -> int:
-    """Take the lock that a gateway holds as long as it serves; closing the descriptor gives it up."""
+def _lock(path: str) -> int | None:
+    """Take the lock that a gateway holds as long as it serves; closing the descriptor gives it up.
+
+    :returns: ``None`` if somebody else has it.
+    """
     try:
         fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     except OSError as error:
@@ -226,7 +241,7 @@ def _lock(path: str) -> int:
         fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:
         os.close(fd)
-        raise StateError("another gateway uses this state_dir") from None
+        return None
     return fd
 
 

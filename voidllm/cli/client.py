@@ -11,8 +11,9 @@ from voidllm.cli.failures import Unreachable
 from voidllm.cli.live import LiveClient
 
 T = TypeVar("T")
-_PATIENCE_S = 5.0
-_STEP_S = 0.1
+#: How long a command waits for a store that somebody uses, in seconds, and how often it looks.
+PATIENCE_S = 5.0
+STEP_S = 0.1
 
 
 class Client(Protocol):
@@ -44,7 +45,7 @@ def perform(config: Any, work: Work[T]) -> T:
     :raises Failed: with a message for people.
     """
     client = LiveClient.reach(config.state_dir)
-    if client is None and _in_use(config):
+    if client is None and config.database.driver != "sqlite":
         client = _wait(config)
     if client is not None:
         try:
@@ -56,22 +57,30 @@ def perform(config: Any, work: Work[T]) -> T:
     return perform_offline(config, work)
 
 
-def _wait(config: Any) -> LiveClient | None:
-    """Give a gateway that is starting or stopping, or another command, a moment.
-
-    :returns: a client, or ``None`` once nobody uses the store any more.
-    """
-    deadline = time.monotonic() + _PATIENCE_S
-    while time.monotonic() < deadline:
-        client = LiveClient.reach(config.state_dir)
-        if client is not None or not _in_use(config):
-            return client
-        time.sleep(_STEP_S)
-    raise Unreachable(
+def nobody_answers(config: Any) -> Unreachable:
+    """Make the error for a gateway that is there and takes no commands."""
+    return Unreachable(
         f"the store is in use, but nobody answers on {LiveClient.path_in(config.state_dir)}: the gateway is "
         "starting, stopping or stuck. Try again in a moment; if that does not help, look at its log, "
         "then stop it and run this again"
     )
+
+
+def _wait(config: Any) -> LiveClient | None:
+    """Give a gateway that is starting or stopping a moment; a shared database has no lock to tell.
+
+    :returns: a client, or ``None`` if there is no gateway.
+    """
+    path = os.path.join(config.state_dir, "control.lock")
+    deadline = time.monotonic() + PATIENCE_S
+    while _locked(path):
+        client = LiveClient.reach(config.state_dir)
+        if client is not None:
+            return client
+        if time.monotonic() > deadline:
+            raise nobody_answers(config)
+        time.sleep(STEP_S)
+    return None
 
 
 def _drive(work: Coroutine[Any, Any, T]) -> T:
@@ -83,14 +92,6 @@ def _drive(work: Coroutine[Any, Any, T]) -> T:
         return result
     work.close()
     raise RuntimeError("a command waited for something")
-
-
-def _in_use(config: Any) -> bool:
-    """Say whether a process holds the lock of the state folder or of the store."""
-    paths = [os.path.join(config.state_dir, "control.lock")]
-    if config.database.driver == "sqlite":
-        paths.append(config.database.sqlite_path + ".lock")
-    return any(_locked(path) for path in paths)
 
 
 def _locked(path: str) -> bool:

@@ -13,7 +13,10 @@ from voidllm.admin import operations, reporting
 from voidllm.admin.access import OPERATOR
 from voidllm.admin.context import AdminContext
 from voidllm.bootstrap import box_id
+from voidllm.cli import client
+from voidllm.cli.client import STEP_S, nobody_answers
 from voidllm.cli.failures import Failed, Unreachable
+from voidllm.cli.live import LiveClient
 from voidllm.core.crypto import API_KEY_INFO, KeyDigester, check_key, derive, load_or_create_key
 from voidllm.core.errors import (
     Refusal,
@@ -116,13 +119,45 @@ def _store(world: World, database: Any) -> Any:
 async def _on_store(
     world: World, store: Any, config: Any, work: Callable[[Any], Coroutine[Any, Any, T]]
 ) -> T:
-    await store.start()
+    live = await _open(world, store, config)
+    if live is not None:
+        # It blocks this reactor, which has nothing else to do.
+        try:
+            return await work(live)
+        finally:
+            live.close()
     try:
         if await store.is_empty():
             raise StateError(f"the store is empty: {_START_ONCE}")
         return await work(OfflineClient(world, store, config))
     finally:
         await store.stop()
+
+
+async def _open(world: World, store: Any, config: Any) -> LiveClient | None:
+    """Open the store; whoever has it is given a moment to let go of it, or to answer.
+
+    :returns: a client of the gateway that has begun to answer, else ``None``.
+    """
+    deadline_s = world.reactor.seconds() + client.PATIENCE_S
+    while True:
+        try:
+            await store.start()
+            return None
+        except StateError as problem:
+            if not _in_use(problem):
+                raise
+        live = LiveClient.reach(config.state_dir)
+        if live is not None:
+            return live
+        if world.reactor.seconds() > deadline_s:
+            raise nobody_answers(config)
+        await task.deferLater(world.reactor, STEP_S)
+
+
+def _in_use(problem: StateError) -> bool:
+    # The store says it in words only; a test holds the two together.
+    return "in use" in str(problem)
 
 
 class OfflineClient:
