@@ -77,7 +77,8 @@ class BufferedTests(RigCase):
 
     def test_forwarded_headers(self) -> None:
         """Retry hints are passed on; the upstream account's limits and ids are not."""
-        extra = b"Retry-After: 7\r\nretry-after-ms: 6500\r\nx-ratelimit-limit-requests: 9\r\nX-Request-Id: theirs\r\n"
+        extra = b"Retry-After: 7\r\nretry-after-ms: 6500\r\n"
+        extra += b"x-ratelimit-limit-requests: 9\r\nX-Request-Id: theirs\r\n"
         self.script(json_reply({"error": {"message": "slow"}}, b"429 Too Many", extra))
         client = self.rig.chat()
         head = client.received.lower()

@@ -24,9 +24,9 @@ def error_type(status: int) -> str:
 
 def dump(value: object) -> bytes:
     """Encode ``value`` as JSON the way every reply of ours is: UTF-8, no escapes beyond need."""
-    return ujson.dumps(
-        value, ensure_ascii=False, escape_forward_slashes=False, allow_nan=False
-    ).encode("utf-8")
+    return ujson.dumps(value, ensure_ascii=False, escape_forward_slashes=False, allow_nan=False).encode(
+        "utf-8"
+    )
 
 
 def error_body(status: int, code: str, message: str, param: str | None, request_id: str) -> bytes:
