@@ -10,6 +10,7 @@ from typing import Any, Callable
 import openai
 
 from tests.e2e.sdk import SDKCase, dead_base_url, models, say
+from tests.e2e.sdk_calls import several_mib
 from tests.harness import custom_model, request, wait_until
 
 KIB = 1024
@@ -205,6 +206,60 @@ class RefusalTests(ErrorCase):
             if model not in ("silent", "half"):
                 self.check_refusal(lambda: self.chat(model, stream=True), status, code)  # noqa: B023
         self.check_row(error, 504, "upstream_timeout")
+
+
+class EarlyReplyTests(ErrorCase):
+    """Errors that are known while the SDK is still sending several MB; it must get to read them."""
+
+    def upload(self, model: str, client: openai.OpenAI | None = None) -> Any:
+        """Send a file."""
+        file = ("a.wav", several_mib(), "audio/wav")
+        return (client or self.client).audio.transcriptions.create(model=model, file=file)
+
+    def test_refusals(self) -> None:
+        """A refusal of a large upload or body arrives, and so does the next request."""
+        stranger = self.client_with("vl_uk_" + "0" * 48)
+        limited = self.client_with(self.new_key("--no-models"))
+        large = say("x" * (5 << 20))
+        for _ in range(3):
+            self.check_refusal(lambda: self.upload("listen", stranger), 401, "unauthorized")
+            self.check_refusal(
+                lambda: stranger.chat.completions.create(model="chat", messages=large), 401, "unauthorized"
+            )
+            self.check_refusal(lambda: self.upload("nonesuch"), 404, "model_not_found", "model")
+            self.check_refusal(lambda: self.upload("listen", limited), 403, "model_access_denied", "model")
+            self.assertTrue(self.chat().choices)
+
+    def test_upstream_that_has_heard_enough(self) -> None:
+        """An upstream that answers before it has read the file is understood."""
+        for _ in range(3):
+            self.rule("earlyreply", path="/audio/transcriptions")
+            error: Any = self.assertRaises(openai.APIStatusError, self.upload, "listen")
+            self.assertEqual((error.status_code, error.body["message"]), (413, "too large for the mock"))
+            (row,) = self.rows(error.request_id)
+            self.assertEqual((row["status"], row["error_code"]), (413, "upstream_status"))
+            self.check_whole()
+
+    def test_upstream_that_fails_in_the_file(self) -> None:
+        """An upstream that fails after the file is told as any other."""
+        for fault, status, code in (
+            ("drop", 502, "upstream_incomplete"),
+            ("status-500", 500, "mock_status"),
+        ):
+            self.rule(fault, path="/audio/transcriptions")
+            error: Any = self.assertRaises(openai.InternalServerError, self.upload, "listen")
+            self.assertEqual((error.status_code, error.code), (status, code))
+            self.check_whole()
+
+    def check_whole(self) -> None:
+        """An upload works."""
+        self.assertIn(f"size={len(several_mib())} ", self.upload("listen").text)
+
+
+class EarlyReplyOnOtherPartsTests(EarlyReplyTests):
+    """The same with twisted.web in front and treq behind."""
+
+    settings = {"server": {"front": "twisted"}, "upstream": {"engine": "treq"}}
 
 
 class UpstreamErrorTests(ErrorCase):
