@@ -333,6 +333,17 @@ class EngineBehaviour:
         sink = await self.reply(ok(b"two"))
         self.assertEqual(sink.body, b"two")
 
+    async def test_unnoticed_poison(self) -> None:
+        """Bytes, or an end, that the reactor has not read yet keep a connection from being used."""
+        for spoil in (
+            lambda peer: peer.transport.socket.send(ok(b"poison")),
+            lambda peer: peer.transport.socket.shutdown(1),
+        ):
+            await self.reply(ok(b"one"))
+            spoil(self.server.peers[-1])
+            sink = await self.reply(ok(b"two"), may_resend=False)
+            self.assertEqual((sink.ended, sink.body), ("finished", b"two"))
+
     async def warm_then_close_on_request(self) -> list[bytes]:
         """Make a connection idle whose server closes it when it is used again."""
         seen: list[bytes] = []

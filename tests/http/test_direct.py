@@ -10,7 +10,7 @@ from twisted.internet.testing import StringTransport
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 
 from tests.http.rawserver import RawServer
-from voidllm.http.direct import sender
+from voidllm.http.direct import listener, sender
 
 
 class OtherTransportTests(SynchronousTestCase):
@@ -20,6 +20,10 @@ class OtherTransportTests(SynchronousTestCase):
         """Anything else is written to as usual."""
         transport = StringTransport()
         self.assertEqual(sender(transport), transport.write)
+
+    def test_always_quiet(self) -> None:
+        """Nobody can know what waits in anything else."""
+        self.assertTrue(listener(StringTransport())())
 
 
 class DirectSendTests(TestCase):
@@ -52,6 +56,18 @@ class DirectSendTests(TestCase):
         sender(self.transport)(b"hello")
         self.assertEqual((self.transport.dataBuffer, self.transport._tempDataBuffer), (b"", []))
         await self.peer.until(lambda: self.peer.received == b"hello")
+
+    async def test_listening(self) -> None:
+        """Bytes and an end that wait are noticed without being read."""
+        is_quiet = listener(self.transport)
+        self.assertTrue(is_quiet())
+        self.transport.pauseProducing()
+        self.peer.transport.socket.send(b"x")
+        self.assertEqual((is_quiet(), is_quiet()), (False, False))
+        self.assertEqual(self.transport.socket.recv(10), b"x")
+        self.assertTrue(is_quiet())
+        self.peer.transport.socket.shutdown(1)
+        self.assertFalse(is_quiet())
 
     async def test_order(self) -> None:
         """What is buffered goes first, and what the kernel does not take is buffered."""

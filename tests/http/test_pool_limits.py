@@ -126,9 +126,20 @@ class QueueTests(SimulatedPoolCase):
             peer.write(ok())
         self.reactor.spin(0.1)
         self.assertEqual([sink.ended for sink in sinks], ["finished", "finished", "", ""])
-        self.assertIn(b"/2 ", self.server.peers[0].received)
-        self.assertIn(b"/3 ", self.server.peers[1].received)
+        self.assertEqual(sorted(peer.received.split(b" ")[1] for peer in self.server.peers), [b"/2", b"/3"])
         self.assertEqual((len(self.server.peers), self.pool.waiting), (2, 0))
+
+    def test_queue_in_order(self) -> None:
+        """The call that waits longest is served first, even before one that comes right now."""
+        first, _, _ = (self.send(target=b"/%d" % n) for n in range(3))
+        first.end().addCallback(lambda _: self.send(target=b"/now"))
+        self.reactor.spin(0.1)
+        peer = self.server.peers[0]
+        for target in (b"/2", b"/now"):
+            peer.received = b""
+            peer.write(ok())
+            self.reactor.spin(0.01)
+            self.assertIn(target + b" ", peer.received)
 
     def test_full_queue(self) -> None:
         """A call that finds the queue full is told so, after ``call`` has returned."""

@@ -8,6 +8,7 @@ expected, everything goes through ``transport.write``.
 
 from __future__ import annotations
 
+from socket import MSG_PEEK
 from typing import Any, Callable
 
 from twisted.internet.tcp import Connection
@@ -62,3 +63,28 @@ def sender(transport: Any) -> Callable[[bytes], Any]:
             write(data[sent:] if sent else data)
 
     return send
+
+
+def listener(transport: Any) -> Callable[[], bool]:
+    """Give a function that says whether nothing, not even an end, waits to be read.
+
+    Reads nothing. It always says so for other transports than Twisted's plain TCP.
+    """
+    if not isinstance(transport, Connection):
+        return _quiet
+    peek = transport.getHandle().recv
+
+    def is_quiet() -> bool:
+        try:
+            peek(1, MSG_PEEK)
+        except BlockingIOError:
+            return True
+        except OSError:
+            return False
+        return False
+
+    return is_quiet
+
+
+def _quiet() -> bool:
+    return True

@@ -30,9 +30,10 @@ class OriginGroup:
 
     :ivar idle: the one used last is at the end.
     :ivar total: connections that exist or are being opened.
+    :ivar serving: the queue is about to be given the idle connections.
     """
 
-    __slots__ = ("head", "idle", "opener", "total", "waiting")
+    __slots__ = ("head", "idle", "opener", "serving", "total", "waiting")
 
     def __init__(self, opener: Opener) -> None:
         self.opener = opener
@@ -40,6 +41,7 @@ class OriginGroup:
         self.idle: list[UpstreamConnection] = []
         self.waiting: OrderedDict[PoolCall, None] = OrderedDict()
         self.total = 0
+        self.serving = False
 
 
 @implementer(IUpstreamPool)
@@ -100,7 +102,7 @@ class UpstreamPool:
             self._timer = self.world.reactor.callLater(self.settings.tick_s, self._sweep)
         if self._closed:
             self._fail_soon(call, "closed")
-        elif group.idle and self._reuse(group, call, now):
+        elif group.idle and not group.waiting and self._reuse(group, call, now):
             pass
         elif group.total < self.settings.max_per_origin:
             self._open(group, call, now)
@@ -158,24 +160,21 @@ class UpstreamPool:
             self._check_quiet()
 
     def recycle(self, connection: UpstreamConnection, keep_alive_s: float | None) -> None:
-        """Give a connection to the next call in the queue, or keep it."""
+        """Keep a connection for the next call."""
         group = connection.group
-        now = self.seconds()
-        if group.waiting:
-            call = self._next_waiting(group)
-            self.busy += 1
-            self.reuses += 1
-            connection.start(call, now)
-            return
         idle_s = self.settings.idle_timeout_s
         if keep_alive_s is not None and keep_alive_s < idle_s:
             idle_s = keep_alive_s
         if idle_s <= 0 or self._closed:
             self.retire(connection)
             return
-        connection.expires = now + idle_s
+        connection.expires = self.seconds() + idle_s
         group.idle.append(connection)
         self.idle += 1
+        if group.waiting and not group.serving:
+            # Not at once: what the upstream has sent beyond its reply must come to light first.
+            group.serving = True
+            self.world.reactor.callLater(0, self._serve, group)
 
     def retire(self, connection: UpstreamConnection, at_once: bool = False) -> None:
         """Close a connection that is neither idle nor of any use.
@@ -242,13 +241,27 @@ class UpstreamPool:
         while group.idle:
             connection = group.idle.pop()
             self.idle -= 1
-            if connection.expires > now:
+            if connection.expires > now and connection.is_quiet():
                 self.busy += 1
                 self.reuses += 1
                 connection.start(call, now)
                 return True
             self.retire(connection)
         return False
+
+    def _serve(self, group: OriginGroup) -> None:
+        group.serving = False
+        now = self.seconds()
+        while group.idle and group.waiting:
+            connection = group.idle.pop()
+            self.idle -= 1
+            if connection.expires > now and connection.is_quiet():
+                self.busy += 1
+                self.reuses += 1
+                connection.start(self._next_waiting(group), now)
+            else:
+                # This makes room for a new connection, which goes to the queue too.
+                self.retire(connection)
 
     def _open(self, group: OriginGroup, call: PoolCall, now: float) -> None:
         group.total += 1

@@ -14,7 +14,7 @@ from twisted.internet.error import ConnectionDone
 from twisted.internet.protocol import Protocol, connectionDone
 from twisted.python.failure import Failure
 
-from voidllm.http.direct import sender
+from voidllm.http.direct import listener, sender
 from voidllm.http.pool_call import PoolCall
 from voidllm.http.reply_framing import MAX_FIELDS, MAX_HEAD_BYTES, ReplyFraming, frame
 from voidllm.http.upload import Upload
@@ -32,6 +32,8 @@ class UpstreamConnection(Protocol):
     """Speaks HTTP/1.1 as a client.
 
     :param raw: the TCP transport, below TLS if there is any.
+    :ivar is_quiet: says whether the upstream has neither spoken nor left since its reply, as far
+        as the kernel knows; the reactor may not have come round to it.
     :ivar expires: until when it may be used again while idle, on the reactor's clock.
     """
 
@@ -45,6 +47,7 @@ class UpstreamConnection(Protocol):
         self._upload: Upload | None = None
         self._parser: Any = None
         self._send: Callable[[bytes], Any]
+        self.is_quiet: Callable[[], bool]
         self._used = False
         self.closed = False
         self.expires = 0.0
@@ -69,6 +72,8 @@ class UpstreamConnection(Protocol):
     def connectionMade(self) -> None:
         """Be ready for the first request."""
         self._send = sender(self.transport)
+        # TLS has traffic of its own: there, what waits need not be a reply.
+        self.is_quiet = listener(self.transport)
 
     def start(self, call: PoolCall, now: float) -> None:
         """Send a call's request; the connection is the call's until it is complete."""
