@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Mapping
 
 import openai
 import pydantic
+from openai.types.audio import Transcription
 
 from tests.e2e.sdk import SDKCase, say
 
@@ -341,7 +342,7 @@ class Calls(_Case):
         content = several_mib()
         heard = self.client.post(
             "/audio/transcriptions",
-            cast_to=openai.types.audio.Transcription,
+            cast_to=Transcription,
             files=[
                 ("file", ("talk.wav", content, "audio/wav")),
                 ("model", (None, self.named["listen"].encode())),

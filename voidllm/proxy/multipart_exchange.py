@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from attrs import evolve
 from twisted.internet.defer import Deferred
 from twisted.web.iweb import UNKNOWN_LENGTH, IBodyProducer
 from zope.interface import implementer
@@ -144,9 +145,13 @@ class MultipartExchange(Exchange):
             self._broken(refusal)
 
     def _admit(self, model: str) -> None:
+        # Clients put their fields before the file, so that this is known by now. The relay of
+        # a stream must not begin to wait yet all the same: first the upload has to be through.
+        streams = self._forwarder.stream
+        ask = evolve(self.ask(model, _ESTIMATE), stream=streams)
         try:
             # The gate writes the row of what it refuses itself.
-            self.admission = self.core.gate.admit(self.principal, self.ask(model, _ESTIMATE))
+            self.admission = self.core.gate.admit(self.principal, ask)
         except Refusal as refusal:
             if self._finish():
                 self._reply_refusal(refusal)
@@ -173,10 +178,10 @@ class MultipartExchange(Exchange):
             core.settings.connect_timeout_s,
             core.settings.head_timeout_s,
             core.settings.idle_timeout_s,
-            None if timeout_ms is None else timeout_ms / 1000,
+            None if streams or timeout_ms is None else timeout_ms / 1000,
             may_resend=False,
         )
-        self.dispatch(upstream_request, route.engine)
+        self.dispatch(upstream_request, route.stream_engine if streams else route.engine)
 
     def _complete(self) -> None:
         if self.over:
