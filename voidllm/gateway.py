@@ -11,7 +11,7 @@ from twisted.internet.task import deferLater
 from twisted.logger import Logger
 
 from voidllm.admin.app import AdminContext
-from voidllm.bootstrap import FirstCredentials, bootstrap, box_id
+from voidllm.bootstrap import KEY_CHECK, FirstCredentials, bootstrap, box_id
 from voidllm.config import Config, build_models, global_aliases
 from voidllm.core.crypto import (
     API_KEY_INFO,
@@ -21,7 +21,7 @@ from voidllm.core.crypto import (
     key_check_value,
     load_or_create_key,
 )
-from voidllm.core.errors import StoreBusy, StoreTimeout, StoreUnavailable
+from voidllm.core.errors import StateInUse, StoreBusy, StoreTimeout, StoreUnavailable
 from voidllm.core.snapshots import SnapshotHolder
 from voidllm.core.world import World
 from voidllm.door import Door
@@ -43,9 +43,10 @@ from voidllm.usage.segments import pending_events
 from voidllm.wiring import Upstreams, price_of, proxy_settings, store_arguments, usage_settings
 
 _log = Logger()
-_META_KEY = "encryption_key_check"
 _DAY_MS = 86_400_000
 _AWAY = (StoreUnavailable, StoreTimeout, StoreBusy)
+# Commands on a stopped gateway hold its store for less than a second.
+_IN_USE_S = 5.0
 _RETRY_S = (0.2, 0.5, 1.0, 2.0, 5.0)
 _GOODBYE_S = 2.0
 
@@ -110,12 +111,15 @@ class Gateway:
         world, state_dir = self.world, self.config.state_dir
         await world.in_thread(world.fs.makedirs, state_dir, 0o700)
         attempt = 0
+        began_s = world.reactor.seconds()
         while not self._stopping:
             try:
                 await self.store.start()
                 key = await self._unlock()
                 break
-            except _AWAY as problem:
+            except (*_AWAY, StateInUse) as problem:
+                if isinstance(problem, StateInUse) and world.reactor.seconds() - began_s > _IN_USE_S:
+                    raise
                 delay_s = _RETRY_S[min(attempt, len(_RETRY_S) - 1)]
                 attempt += 1
                 _log.warn(
@@ -144,7 +148,7 @@ class Gateway:
         key: bytes = await self.world.in_thread(
             load_or_create_key, self.world, self.config.state_dir, configured, empty
         )
-        known = await self.store.meta_get(_META_KEY)
+        known = await self.store.meta_get(KEY_CHECK)
         if known is not None:
             check_key(key, known)
         return key
@@ -159,7 +163,7 @@ class Gateway:
             org_name=seed.org_name,
             org_slug=seed.org_slug or "",
             admin_email=seed.admin_email,
-            meta=((_META_KEY, key_check_value(key)),),
+            meta=((KEY_CHECK, key_check_value(key)),),
             state_dir=self.config.state_dir,
         )
         if first is not None:

@@ -20,7 +20,7 @@ from voidllm import __version__
 from voidllm.admin.control import ControlSocket
 from voidllm.admin.root import make_root
 from voidllm.bootstrap import CREDENTIALS, FirstCredentials
-from voidllm.config import Config, ConfigErrors, load_config
+from voidllm.config import Config, ConfigErrors, diff_needs_restart, load_config
 from voidllm.core.errors import VoidLLMError
 from voidllm.core.world import World
 from voidllm.gateway import Gateway
@@ -81,7 +81,7 @@ class GatewayService(Service):
         log: Log,
     ) -> None:
         self._world = world
-        self._config = config
+        self._started_with = self._config = config
         self._load = load
         self._listen_on = listen
         self._notifier = notifier
@@ -227,10 +227,11 @@ class GatewayService(Service):
         :returns: keys whose change needs a restart.
         :raises ConfigErrors: if the file cannot be used.
         """
-        from voidllm.config import diff_needs_restart
-
         new = self._load()
-        restart = diff_needs_restart(self._config, new)
+        # Against what the process was started with, so that an earlier reload hides nothing.
+        restart = diff_needs_restart(self._started_with, new)
+        for config_warning in new.warnings:
+            _log.warn("{warning}", warning=config_warning)
         self._config = new
         self._log.level = new.logging.level
         self._gateway.reload(new)

@@ -117,8 +117,9 @@ class SnapshotPublisher:
     def stop(self) -> None:
         """Follow the store no longer."""
         self._stopped = True
-        if self._unsubscribe is not None:
-            self._unsubscribe()
+        unsubscribe, self._unsubscribe = self._unsubscribe, None
+        if unsubscribe is not None:
+            unsubscribe()
         if self._timer is not None and self._timer.active():
             self._timer.cancel()
 

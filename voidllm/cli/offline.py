@@ -12,7 +12,7 @@ from twisted.internet.threads import deferToThread
 from voidllm.admin import operations, reporting
 from voidllm.admin.access import OPERATOR
 from voidllm.admin.context import AdminContext
-from voidllm.bootstrap import box_id
+from voidllm.bootstrap import KEY_CHECK, box_id
 from voidllm.cli import client
 from voidllm.cli.client import STEP_S, nobody_answers
 from voidllm.cli.failures import Failed, Unreachable
@@ -21,6 +21,7 @@ from voidllm.core.crypto import API_KEY_INFO, KeyDigester, check_key, derive, lo
 from voidllm.core.errors import (
     Refusal,
     StateError,
+    StateInUse,
     StoreBusy,
     StoreConflict,
     StoreError,
@@ -36,8 +37,7 @@ from voidllm.usage.settings import UsageSettings
 
 T = TypeVar("T")
 
-#: Under this name the store keeps what its encryption key is recognised by.
-_META_KEY = "encryption_key_check"
+
 _START_ONCE = "start the gateway once (voidllm serve), which makes an organisation and a first key"
 _PATIENCE_S = 30.0
 
@@ -144,20 +144,13 @@ async def _open(world: World, store: Any, config: Any) -> LiveClient | None:
         try:
             await store.start()
             return None
-        except StateError as problem:
-            if not _in_use(problem):
-                raise
+        except StateInUse:
         live = LiveClient.reach(config.state_dir)
         if live is not None:
             return live
         if world.reactor.seconds() > deadline_s:
             raise nobody_answers(config)
         await task.deferLater(world.reactor, STEP_S)
-
-
-def _in_use(problem: StateError) -> bool:
-    # The store says it in words only; a test holds the two together.
-    return "in use" in str(problem)
 
 
 class OfflineClient:
@@ -197,7 +190,7 @@ class OfflineClient:
         key = load_or_create_key(
             self._world, self._config.state_dir, self._config.settings.encryption_key or None, False
         )
-        check_key(key, await self._store.meta_get(_META_KEY))
+        check_key(key, await self._store.meta_get(KEY_CHECK))
         return self._with(KeyDigester(derive(key, API_KEY_INFO)))
 
     def _with(self, digester: KeyDigester) -> AdminContext:

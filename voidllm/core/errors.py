@@ -62,3 +62,7 @@ class JournalFull(VoidLLMError):
 
 class StateError(VoidLLMError):
     """The state folder cannot be used as it is (missing key, wrong owner, locked)."""
+
+
+class StateInUse(StateError):
+    """Another process has the state folder or the store; it may be done with it soon."""

@@ -13,7 +13,7 @@ from twisted.internet.defer import Deferred, fail, succeed
 from twisted.internet.interfaces import IReactorFromThreads
 from zope.interface import implementer
 
-from voidllm.core.errors import StateError, StoreUnavailable
+from voidllm.core.errors import StateError, StateInUse, StoreUnavailable
 from voidllm.core.interfaces import IStore
 from voidllm.core.world import World
 from voidllm.store.base import Make, SQLStore, detached
@@ -205,7 +205,7 @@ def _lock(path: str) -> int:
         fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:
         os.close(fd)
-        raise StateError("the store is in use by another process") from None
+        raise StateInUse("the store is in use by another process") from None
     return fd
 
 
