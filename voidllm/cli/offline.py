@@ -145,6 +145,7 @@ async def _open(world: World, store: Any, config: Any) -> LiveClient | None:
             await store.start()
             return None
         except StateInUse:
+            pass
         live = LiveClient.reach(config.state_dir)
         if live is not None:
             return live
