@@ -203,6 +203,21 @@ class FaceBehaviour:
         assert (reply.headers["connection"], reply.body) == ("close", b"last")
         await drained
 
+    async def test_drain_hears_who_has_just_come(self: Any) -> None:
+        """A client that connected before the drain, or during it, has its request answered, with close."""
+        before = await self.client()
+        while not self.factory.connections:
+            await turn(self.reactor)
+        self.factory.drain()
+        drained = self.factory.drained()
+        during = await self.client()
+        for client in (before, during):
+            assert not drained.called
+            client.transport.write(get(b"/v1/a"))
+            (reply,) = await client.all()
+            assert (reply.status, reply.headers["connection"]) == (200, "close")
+        await drained
+
     async def test_backpressure(self: Any) -> None:
         """A client that does not read pauses the producer; reading on, it gets every byte."""
         client = await self.client()

@@ -259,8 +259,18 @@ class Front(SynchronousTestCase):
         self.clock.advance(1.1)
         assert self.connection.transport.disconnecting
 
+    def test_drain_waits_a_moment_for_a_silent_client(self) -> None:
+        """A client that has just come and says nothing is closed after a second of the drain."""
+        silent = Connected(self.factory)
+        self.factory.drain()
+        self.clock.advance(0.9)
+        assert not silent.transport.disconnecting
+        self.clock.advance(0.2)
+        assert silent.transport.disconnecting
+
     def test_drain_details(self) -> None:
         """Draining may be asked for again; a half-read head is still answered, with close."""
+        self.connection.feed(get(b"/v1/a"))
         reading = Connected(self.factory)
         reading.feed(get(b"/v1/a")[:10])
         drained: list[None] = []

@@ -26,7 +26,7 @@ from voidllm.http.framing import (
     parse_request_line,
 )
 from voidllm.http.linger import Linger
-from voidllm.http.population import Population
+from voidllm.http.population import FRESH_S, Population
 from voidllm.http.replies import JSON, error_body
 from voidllm.http.reply_head import DateLine, field_lines, new_request_id, status_line
 from voidllm.http.settings import FrontSettings
@@ -86,6 +86,7 @@ class StrictChannel(_Channel):  # type: ignore[misc]
         self.started_s = 0.0
         self.persistent: int = 1
         self._phase = _IDLE
+        self._fresh = True
         self._lines: list[bytes] = []
         self._size = 0
         self._blank_seen = False
@@ -101,7 +102,7 @@ class StrictChannel(_Channel):  # type: ignore[misc]
         super().connectionMade()
         self._write_watch = WriteWatch(self.world.reactor, self.settings.write_timeout_s, self.transport)
         self.population.connections.add(self)
-        self.setTimeout(self.settings.idle_timeout_s)
+        self.setTimeout(self.population.first_wait_s(self.settings.idle_timeout_s))
 
     def dataReceived(self, data: bytes) -> None:
         """Take bytes; the base class's timing is replaced, see :meth:`_begin_head`."""
@@ -140,7 +141,11 @@ class StrictChannel(_Channel):  # type: ignore[misc]
 
     def drain(self) -> None:
         """Close now if no message was begun; a running reply is the last one."""
-        if self._phase == _IDLE:
+        if self._phase != _IDLE:
+            return
+        if self._fresh:
+            self.setTimeout(FRESH_S)
+        else:
             self._close()
 
     def abort(self) -> None:
@@ -153,6 +158,7 @@ class StrictChannel(_Channel):  # type: ignore[misc]
     def _begin_head(self) -> None:
         """Time a head from its first byte, absolutely: no byte in between extends it."""
         self._phase = _HEAD
+        self._fresh = False
         self.started_s = self.world.reactor.seconds()
         self.setTimeout(self.settings.head_timeout_s)
 

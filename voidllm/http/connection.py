@@ -32,6 +32,7 @@ from voidllm.http.framing import (
 )
 from voidllm.http.linger import Linger
 from voidllm.http.message import Request
+from voidllm.http.population import FRESH_S
 from voidllm.http.replies import JSON, error_body
 from voidllm.http.reply_head import choose_request_id, new_request_id
 from voidllm.http.responder import FrontResponder
@@ -69,6 +70,7 @@ class FrontConnection(Protocol):
         self._responder: FrontResponder | None = None
         self._linger: Linger | None = None
         self._phase = _IDLE
+        self._fresh = True
         self._held = 0
         self._advancing = False
         self._broken = False
@@ -97,7 +99,7 @@ class FrontConnection(Protocol):
         self._is_tls = ISSLTransport.providedBy(transport)
         self.factory.population.connections.add(self)
         transport.registerProducer(self, True)
-        self._watch.set(self._seconds(), settings.idle_timeout_s)
+        self._watch.set(self._seconds(), self.factory.population.first_wait_s(settings.idle_timeout_s))
 
     def dataReceived(self, data: bytes) -> None:
         """Take bytes for whatever is being read."""
@@ -172,9 +174,12 @@ class FrontConnection(Protocol):
     # -- the factory's side
 
     def drain(self) -> None:
-        """Close now if no message was begun."""
+        """Close now if no message was begun; a client that has just come may still say what it wants."""
         if self._phase == _IDLE and self._responder is None and self._body is None and not self._ended:
-            self._close()
+            if self._fresh:
+                self._watch.set(self._seconds(), FRESH_S)
+            else:
+                self._close()
 
     def abort(self) -> None:
         """Drop the connection at once."""
@@ -246,7 +251,7 @@ class FrontConnection(Protocol):
             return self._wait(started)
         head = parse_head(data[:end], line, self._settings.max_fields)
         self._line = self._first_byte_s = None
-        self._blank_seen = False
+        self._blank_seen = self._fresh = False
         self._scanned = 0
         self._phase = _BODY
         self._watch.clear()

@@ -6,6 +6,9 @@ from typing import Protocol
 
 from twisted.internet.defer import Deferred
 
+#: How long a drain waits for what a client that has just come has to say, in seconds.
+FRESH_S = 1.0
+
 
 class Member(Protocol):
     """A connection that can be asked to end."""
@@ -30,6 +33,10 @@ class Population:
         self.in_flight = 0
         self.draining = False
         self._waiting: list[Deferred[None]] = []
+
+    def first_wait_s(self, usual_s: float) -> float:
+        """Say how long a new connection may take to begin its first request."""
+        return min(FRESH_S, usual_s) if self.draining else usual_s
 
     def enter(self) -> None:
         """A request begins."""
