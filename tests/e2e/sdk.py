@@ -32,7 +32,6 @@ MODELS = {
     "thinker": "mock-fault-cached-3+reasoning-5",
     "usage-everywhere": "mock-fault-usageevery",
     "usage-nowhere": "mock-fault-nousage",
-    "slow": "mock-fault-interval-20",
 }
 TYPES = {"embed": "embedding", "paint": "image", "speak": "tts", "listen": "audio_transcription"}
 ALIASES = {"chat": ["gpt-4o-alias", "vendor/chat"]}
