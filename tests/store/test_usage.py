@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from typing import Any
 
+import ujson
 from attrs import evolve, fields
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -14,6 +15,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from tests.store.support import DAY, HOUR, NOW, OnPostgres, OnSQLite, event, new_id, world
 from voidllm.core.errors import StoreRejected
 from voidllm.core.usage import TokenCounts, UsageEvent
+from voidllm.core.usage_line import LAYOUT, encode_line
 from voidllm.store import usage_commit
 from voidllm.store.records import ScopeUsage, UsageQuery
 from voidllm.store.sqlite import MEMORY, SQLiteStore
@@ -117,6 +119,39 @@ class UsageSuite:
         self.assertEqual(await self.store.journal_progress(), {})
         self.assertEqual(await self.store.usage_report(ALL_TIME), [])
 
+    async def test_lines_of_other_lengths(self) -> None:
+        """A line from before the last fields existed gets their defaults; what is behind them is ignored."""
+        short, long = event(), event(stream=True, model="größe")
+        required = sum(value.default is None and not value.optional for value in LAYOUT)
+        lines = [
+            ujson.dumps(ujson.loads(encode_line(short))[: required + 1]).encode(),
+            ujson.dumps([*ujson.loads(encode_line(long)), {"later": 1}, None]).encode(),
+            encode_line(FULL),
+        ]
+        self.assertEqual(await self.store.commit_lines("s", 10, lines), 3)
+        sql = "SELECT id, model, source, team_id, stream, input_tokens, cost_nano FROM usage_events"
+        self.assertEqual(
+            {row[0]: row[1:] for row in await self.rows(sql)},
+            {
+                short.id: ("", "none", None, 0, 0, None),
+                long.id: ("größe", "provider_final", None, 1, 10, None),
+                FULL.id: ("größe ☃", "provider_final", "team", 1, 1, FULL.cost_nano),
+            },
+        )
+
+    async def test_lines_that_cannot_be_rows(self) -> None:
+        """A batch with a line that makes no row is refused whole, progress included."""
+        good = encode_line(event())
+        no_number = good.replace(b",200,", b',"two hundred",')
+        for bad in (b"[1,", b"[1,5]", b"[1,5", b'[1,null,"x"]', b'[1,"x","y"]', b"[1,\xff]", no_number):
+            with self.assertRaises(StoreRejected, msg=bad):
+                await self.store.commit_lines("s", 10, [good, bad])
+        self.assertEqual(await self.store.journal_progress(), {})
+        self.assertEqual(await self.rows("SELECT id FROM usage_events"), [])
+        await self.store.make_durable()
+        self.assertEqual(await self.store.commit_lines("s", 10, [good, good]), 1)
+        await self.store.make_durable()
+
     async def test_odd_texts_do_not_block(self) -> None:
         """A NUL or a lone surrogate in a text is replaced, so that its row can be committed."""
         odd = event(requested_model="a\0b\ud800", model="\ud83d")
@@ -214,10 +249,9 @@ class UsageSuite:
         self.assertEqual(found, [ScopeUsage("key", "key", 1, 15, 1, 15)])
 
     async def test_since_counts_admitted_only(self) -> None:
-        """Refused requests do not count against limits; upstream and client faults do."""
-        refused = [event(status=s, deployment="", tokens=TokenCounts()) for s in (400, 403, 404, 429)]
-        admitted = [event(status=s, deployment="", tokens=TokenCounts()) for s in (499, 502, 504)]
-        admitted += [event(status=429, tokens=TokenCounts())]
+        """What reached no deployment was refused and counts against no limit; all else does."""
+        refused = [event(status=s, deployment="", tokens=TokenCounts()) for s in (400, 404, 429, 499, 503)]
+        admitted = [event(status=s, tokens=TokenCounts()) for s in (429, 499, 502, 504)]
         await self.store.commit_usage("s", 9, refused + admitted)
         found = {u.kind: u.day_requests for u in await self.store.usage_since(NOW - DAY, NOW - DAY)}
         self.assertEqual(found, {"key": 4, "org": 4})

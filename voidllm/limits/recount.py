@@ -74,9 +74,9 @@ def recount(
 def was_admitted(event: UsageEvent) -> bool:
     """Say whether limits counted this unit of work; the same rule as the store's sums.
 
-    A client error that reached no deployment was refused before it was counted.
+    What was admitted has a deployment, however it ended; nothing else was counted.
     """
-    return not (400 <= event.status < 499 and not event.deployment)
+    return bool(event.deployment)
 
 
 def counted_scopes(principals: Iterable[Principal]) -> frozenset[Key]:

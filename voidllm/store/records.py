@@ -229,7 +229,7 @@ class UsageRow:
 class ScopeUsage:
     """What one scope has used in the current day and month, for its limits.
 
-    Only admitted requests count: a client error that reached no deployment was refused.
+    Only admitted requests count: they have a deployment, however they ended.
 
     :ivar kind: ``key``, ``team`` or ``org``.
     """

@@ -40,8 +40,8 @@ _MAX_ROWS = 10_000
 _SUMS = ", ".join(f"CAST(sum({name}) AS bigint)" for name in HOURLY_SUMS)
 _TOKENS = " + ".join(TOKEN_SUMS)
 
-# A client error that reached no deployment was refused before it was counted by any limit.
-_ADMITTED = "NOT (status >= 400 AND status < 499 AND deployment = '')"
+# What was admitted has a deployment, however it ended; what was refused was counted by no limit.
+_ADMITTED = "deployment <> ''"
 
 
 def usage_report(query: UsageQuery) -> Op[list[UsageRow]]:
