@@ -14,7 +14,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import Any, Mapping
+from typing import Any, Callable, Mapping
 
 import yaml
 
@@ -157,28 +157,33 @@ class Gateway:
             )
         return self
 
-    def start(self, env: Mapping[str, str] | None = None) -> Gateway:
-        """Start and wait until it is ready."""
-        self.launch(env)
-        return self.wait_ready()
+    def start(self, env: Mapping[str, str] | None = None, ready: Callable[[], bool] | None = None) -> Gateway:
+        """Start and wait until it is ready.
 
-    def wait_ready(self) -> Gateway:
+        :param ready: another way to find out than asking for ``/readyz`` in plain text.
+        """
+        self.launch(env)
+        return self.wait_ready(ready)
+
+    def wait_ready(self, ready: Callable[[], bool] | None = None) -> Gateway:
         """Wait until the launched process is ready; a process that is not is ended.
 
         :raises AssertionError: with the end of its log.
         """
         try:
-            wait_until(self._ready, "the gateway to be ready")
+            wait_until(lambda: self._ready(ready), "the gateway to be ready")
         except AssertionError as e:
             self.kill()
             raise AssertionError(f"{e}; its log ends:\n{self.log.read_text()[-4000:]}") from None
         return self
 
-    def _ready(self) -> bool:
+    def _ready(self, ready: Callable[[], bool] | None) -> bool:
         assert self._process is not None
         if self._process.poll() is not None:
             raise AssertionError(f"the gateway exited with {self._process.returncode}")
         try:
+            if ready is not None:
+                return ready()
             return request(self.port, "GET", "/readyz", timeout_s=5)[0] == 200
         except OSError:
             return False
