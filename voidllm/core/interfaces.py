@@ -58,9 +58,6 @@ class IPlanner(Interface):
     def plan(model):
         """Give the deployments of ``model`` in the order to try them, at least one."""
 
-    def report(deployment, success, latency_s):
-        """Tell how an attempt went; ``success`` None is neutral."""
-
 
 class IUpstreamSink(Interface):
     """Receives one reply of an upstream. After ``finished`` or ``failed`` nothing more comes."""

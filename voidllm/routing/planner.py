@@ -15,6 +15,3 @@ class InOrderPlanner:
     def plan(self, model: Model) -> tuple[Deployment, ...]:
         """Give the deployments of ``model``, at least one."""
         return model.deployments
-
-    def report(self, deployment: Deployment, success: bool | None, latency_s: float) -> None:
-        """Take note of how an attempt went; the order does not depend on it."""
