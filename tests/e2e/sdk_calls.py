@@ -101,7 +101,8 @@ class Calls(_Case):
     def raw_events(self, **more: Any) -> list[Any]:
         """Give the events of a chat stream as they are on the wire, without ``[DONE]``."""
         create = self.client.chat.completions.with_streaming_response.create
-        with create(**self.chat_args(), stream=True, **more) as reply:
+        # A few events are enough; the demo takes its time for a text, as a person reads.
+        with create(**self.chat_args(tools=tools()), stream=True, **more) as reply:
             lines = [line for line in reply.iter_lines() if line.startswith("data: ")]
             self.assertEqual(reply.headers["content-type"], "text/event-stream; charset=utf-8")
         self.assertEqual(lines[-1], "data: [DONE]")
@@ -118,7 +119,7 @@ class Calls(_Case):
         """Who asks for the usage chunk gets exactly one, as the last; other options stay."""
         events = self.raw_events(stream_options={"include_usage": True, "include_obfuscation": False})
         self.assertEqual([e["choices"] for e in events[-1:]], [[]])
-        self.assertGreater(events[-1]["usage"]["completion_tokens"], 5)
+        self.assertGreater(events[-1]["usage"]["completion_tokens"], 1)
         self.assertEqual(len([e for e in events if e.get("usage")]), 1)
 
     def test_stream_helper(self) -> None:

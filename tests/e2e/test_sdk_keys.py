@@ -13,8 +13,8 @@ from tests.harness import wait_until
 UUID = "0b7c8d10-51f3-4a10-8f00-00000000000a"
 
 
-class KeyTests(SDKCase):
-    """Where a key may be, and what it may do."""
+class KeyAndNameTests(SDKCase):
+    """Where a key may be and what it may do; which names and ids are used on which side."""
 
     def chat(self, client: openai.OpenAI | None = None, model: str = "chat", **headers: Any) -> Any:
         """Make a chat call with further headers."""
@@ -90,10 +90,6 @@ class KeyTests(SDKCase):
         wait_until(lambda: self.models_status(old["key"]) == 401, "the key to be revoked", 5)
         error: Any = self.assertRaises(openai.AuthenticationError, self.chat, client)
         self.assertEqual(error.code, "unauthorized")
-
-
-class NameTests(SDKCase):
-    """Names and ids on their way through the gateway."""
 
     def test_upstream_name(self) -> None:
         """An alias finds its model; the upstream sees its own name and key, and nothing of the client."""
