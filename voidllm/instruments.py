@@ -30,5 +30,8 @@ def register(metrics: Metrics, gateway: Gateway, front: Any, upstreams: Upstream
     )
     metrics.read("voidllm_usage_events_committed_total", lambda: counters.rows)
     metrics.read("voidllm_usage_events_rejected_total", lambda: counters.rejected)
+    metrics.read(
+        "voidllm_usage_events_dropped_total", lambda: gateway.journal.dropped if gateway.journal else 0
+    )
     metrics.read("voidllm_usage_commit_failures_total", lambda: counters.failures)
     metrics.read("voidllm_usage_journal_damage_total", lambda: counters.damaged)

@@ -87,6 +87,9 @@ def usage_settings(config: Config) -> UsageSettings:
         reserve_bytes=config.usage.reserve_mb << 20,
         fsync=config.usage.fsync,
         flush_seconds=config.settings.usage.flush_interval.seconds,
+        # SQLite's thread waits for the interpreter once a statement, so few of them; PostgreSQL's
+        # answer is read by the reactor, so not too much at a time.
+        batch_rows=2048 if config.database.driver == "sqlite" else 500,
     )
 
 

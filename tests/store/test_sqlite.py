@@ -155,6 +155,28 @@ class SQLiteTests(OnSQLite):
         await self.store.commit_usage("s", 1, events)
         self.assertLess(probe.stop(), 0.2)
 
+    async def test_make_durable(self) -> None:
+        """What was committed is synced in the log; with the stronger setting it is already."""
+        synced: list[str] = []
+        fsync = os.fsync
+
+        def note(fd: int) -> None:
+            synced.append(os.readlink(f"/proc/self/fd/{fd}"))
+            fsync(fd)
+
+        self.patch(os, "fsync", note)
+        committed = self.store.commit_usage("s", 1, [event()])
+        await self.store.make_durable()
+        self.successResultOf(committed)
+        self.assertEqual(synced, [os.path.realpath(self.path) + "-wal"])
+        await self.store.stop()
+        await self.assertFailure(self.store.make_durable(), StoreUnavailable)
+        full = self.make_store(synchronous="full")
+        await full.start()
+        await full.make_durable()
+        await full.stop()
+        self.assertEqual(len(synced), 1)
+
     async def test_synchronous_full(self) -> None:
         """The stronger setting reaches the connection."""
         await self.store.stop()

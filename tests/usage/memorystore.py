@@ -6,8 +6,9 @@ from typing import Any, Callable, Sequence
 
 from twisted.internet.defer import Deferred, fail, succeed
 
+from voidllm.core.errors import StoreRejected
 from voidllm.core.usage import UsageEvent
-from voidllm.core.usage_line import decode_line
+from voidllm.core.usage_line import Unusable, decode_line
 
 
 class MemoryStore:
@@ -59,7 +60,11 @@ class MemoryStore:
         return self._do("commit_usage", events, change)
 
     def commit_lines(self, segment: str, end_offset: int, lines: Sequence[bytes]) -> Deferred[int]:
-        return self.commit_usage(segment, end_offset, [decode_line(line) for line in lines])
+        try:
+            events = [decode_line(line) for line in lines]
+        except Unusable:
+            return fail(StoreRejected("no row"))
+        return self.commit_usage(segment, end_offset, events)
 
     def make_durable(self) -> Deferred[None]:
         return self._do("make_durable", (), lambda: None)

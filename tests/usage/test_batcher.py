@@ -18,7 +18,7 @@ from tests.usage.memorystore import MemoryStore
 from voidllm.core.errors import StoreBusy, StoreRejected, StoreTimeout, StoreUnavailable
 from voidllm.core.usage import UsageEvent
 from voidllm.usage.batcher import UsageBatcher, UsageCounters
-from voidllm.usage.codec import decode_lines, encode
+from voidllm.usage.codec import decode_lines, encode, seal
 from voidllm.usage.journal import Journal
 from voidllm.usage.segments import pending_events
 from voidllm.usage.settings import UsageSettings
@@ -292,6 +292,49 @@ class FaultTests(BatcherCase):
         self.assertEqual(batcher.counters.damaged, 3)
         self.assertEqual(bytes(self.fs.files[f"{PATH}/rejected.jl"].data), other)
         self.assertEqual(self.names(), ["rejected.jl"])
+
+    def test_sound_lines_that_are_no_rows(self) -> None:
+        """A line of this version that no store can read is set aside as damage, and costs no other."""
+        odd = [seal(body) for body in (b"[1,", b"[1,5]", b'[1,5,"id"],[1,6]', b"[1,x]")]
+        lines = [encode(event(n)) for n in range(9)]
+        lines[0:0], lines[4:4], lines[8:8] = odd[:1], odd[1:3], odd[3:]
+        self.put("box-0-old-00000001.jl", b"".join(lines))
+        batcher = self.batcher()
+        batcher.startService()
+        self.assertStored(range(9))
+        self.assertEqual((batcher.counters.damaged, batcher.counters.rejected), (4, 0))
+        self.assertEqual(bytes(self.fs.files[f"{PATH}/rejected.jl"].data), b"".join(odd))
+        self.assertEqual(self.names(), ["rejected.jl"])
+
+    def test_rows_are_durable_before_their_segment_goes(self) -> None:
+        """A synced journal keeps a committed segment until the store has its rows on disk."""
+        away = [True]
+
+        def before(operation: str, events: Sequence[UsageEvent]) -> None:
+            if operation == "make_durable":
+                if away:
+                    raise StoreUnavailable("disk")
+                self.assertEqual(self.names(), ["box-0-old-00000001.jl"])
+                self.assertStored([1])
+                away.append(False)
+
+        self.store.before = before
+        self.put("box-0-old-00000001.jl", encode(event(1)))
+        self.batcher(fsync="interval").startService()
+        self.clock.pump([1] * 10)
+        self.assertStored([1])
+        self.assertEqual(self.names(), ["box-0-old-00000001.jl"])
+        away.clear()
+        self.clock.pump([1] * 15)
+        self.assertEqual((self.names(), away), ([], [False]))
+
+    def test_unsynced_journal_asks_for_no_sync(self) -> None:
+        """Without syncing of the journal the store is not asked to sync either."""
+        asked: list[str] = []
+        self.store.before = lambda operation, events: asked.append(operation)
+        self.put("box-0-old-00000001.jl", encode(event(1)))
+        self.batcher().startService()
+        self.assertEqual(asked, ["journal_progress", "commit_usage", "forget_segments"])
 
     def test_unreadable_file(self) -> None:
         """A segment that cannot be read is logged and tried again, and holds up no other."""

@@ -259,13 +259,13 @@ class FullDiskTests(JournalCase):
         self.assertTrue(journal.accepting())
 
     def test_memory_has_an_end(self) -> None:
-        """What waits in memory is bounded."""
+        """What waits in memory is bounded, and what has no room there is counted."""
         self.fs.capacity = 0
         journal = self.journal(memory_bytes=2 * LINE)
         for number in range(5):
             with self.assertRaises(JournalFull):
                 journal.append(event(number))
-        self.assertEqual(journal.waiting, 2)
+        self.assertEqual((journal.waiting, journal.dropped), (2, 3))
 
     def test_close_tells_what_is_left(self) -> None:
         """Closing a journal with rows in memory tries once more and leaves no timer."""

@@ -31,8 +31,10 @@ _DAY_MS = 86_400_000
 _NAMES = ", ".join(name for name, _ in EVENT_COLUMNS)
 _INSERT = f"INSERT INTO usage_events ({_NAMES})"
 
-#: Rows of one SQLite statement, largest first; few sizes, because each is compiled once.
-SIZES = (64, 16, 4, 1)
+#: Rows of one SQLite statement, largest first; few sizes, because each is compiled once. Large,
+#: because a thread that has let go of the interpreter waits up to 5 ms for it while the reactor
+#: is busy; not larger, because parsing and binding hold it for about a millisecond at this size.
+SIZES = (256, 64, 16, 4, 1)
 _ROW = f"({', '.join('?' * len(EVENT_COLUMNS))})"
 
 _NEW = "usage_events WHERE rowid > ?"
@@ -49,11 +51,10 @@ def commit_lines(dialect: Dialect, segment: str, end_offset: int, lines: Sequenc
         return 0
     if not lines:
         return 0
-    text = (b"[%b]" % b",".join(lines)).decode("ascii", "replace")
     if dialect.name == "postgres":
-        ((inserted,),) = yield Query(_postgres_commit(), (_storable_text(text),))
+        ((inserted,),) = yield Query(_postgres_commit(), (_storable_text(_text(lines)),))
         return int(inserted)
-    return (yield from _sqlite_commit(_rows(text, len(lines))))
+    return (yield from _sqlite_commit(lines))
 
 
 def journal_progress() -> Op[dict[str, int]]:
@@ -68,16 +69,22 @@ def forget_segments(names: Iterable[str]) -> Op[None]:
         yield q("DELETE FROM journal_progress WHERE segment = ?", name)
 
 
-def _rows(text: str, count: int) -> list[list[Any]]:
-    """Parse ``text`` into rows of :data:`WIDTH` values that the database can store.
+def _text(lines: Sequence[bytes]) -> str:
+    # A byte that is not ASCII is in no line that we wrote, and no JSON afterwards.
+    return (b"[%b]" % b",".join(lines)).decode("ascii", "replace")
 
-    :raises StoreRejected: if it is not ``count`` arrays of this version.
+
+def _rows(lines: Sequence[bytes]) -> list[list[Any]]:
+    """Parse ``lines`` into rows of :data:`WIDTH` values that the database can store.
+
+    :raises StoreRejected: if one of them is not an array of this version.
     """
+    text = _text(lines)
     try:
         rows: list[list[Any]] = ujson.loads(text)
     except ValueError:
         raise StoreRejected("a usage line is not JSON") from None
-    if len(rows) != count or any(type(row) is not list or row[:1] != [VERSION] for row in rows):
+    if len(rows) != len(lines) or any(type(row) is not list or row[:1] != [VERSION] for row in rows):
         raise StoreRejected("a usage line is not an array of this version")
     if any(len(row) != WIDTH for row in rows):
         rows = [[*row[:WIDTH], *DEFAULTS[len(row) :]] for row in rows]
@@ -119,19 +126,20 @@ class _Days(dict[int, int]):
         return day
 
 
-def _sqlite_commit(rows: list[list[Any]]) -> Op[int]:
+def _sqlite_commit(lines: Sequence[bytes]) -> Op[int]:
     ((before,),) = yield Query("SELECT coalesce(max(rowid), 0) FROM usage_events")
     days = _Days()
-    try:
-        for row in rows:
-            # In the place of the version, which is no column.
-            row[0] = days[row[1] // _DAY_MS]
-    except (TypeError, OverflowError):
-        raise StoreRejected("a usage line has no start") from None
     start = 0
     for size in SIZES:
-        while len(rows) - start >= size:
-            yield Query(_sqlite_insert(size), tuple(chain.from_iterable(rows[start : start + size])))
+        while len(lines) - start >= size:
+            rows = _rows(lines[start : start + size])
+            try:
+                for row in rows:
+                    # In the place of the version, which is no column.
+                    row[0] = days[row[1] // _DAY_MS]
+            except (TypeError, OverflowError):
+                raise StoreRejected("a usage line has no start") from None
+            yield Query(_sqlite_insert(size), tuple(chain.from_iterable(rows)))
             start += size
     ((inserted,),) = yield Query(f"SELECT count(*) FROM {_NEW}", (before,))  # noqa: S608
     if inserted:
