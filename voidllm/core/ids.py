@@ -8,6 +8,12 @@ from typing import Callable
 _UUID = re.compile(rb"\A[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}\Z")
 
 
+_RANDOM = 10
+_AT_ONCE = 256
+#: A hex digit with its upper two bits set to 10.
+_VARIANT = dict(zip("0123456789abcdef", "89ab" * 4, strict=True))
+
+
 def uuid7(now_ms: int, random_bytes: Callable[[int], bytes]) -> str:
     """Make a UUIDv7 from a wall time and ten random bytes.
 
@@ -15,12 +21,42 @@ def uuid7(now_ms: int, random_bytes: Callable[[int], bytes]) -> str:
     :param random_bytes: source of randomness, ``os.urandom``-like.
     :returns: the 36-character lower-case text form.
     """
-    tail = int.from_bytes(random_bytes(10), "big")
-    value = (now_ms & 0xFFFFFFFFFFFF) << 80 | tail
-    value = value & ~(0xF << 76) | 0x7 << 76
-    value = value & ~(0x3 << 62) | 0x2 << 62
-    text = f"{value:032x}"
-    return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
+    return _join(now_ms, _tail(random_bytes(_RANDOM).hex()))
+
+
+class IdSource:
+    """Makes one UUIDv7 after the other, as :func:`uuid7` does, in half of its time.
+
+    Randomness is fetched for many at once, so a process must not be forked between two of them.
+
+    :param random_bytes: source of randomness, ``os.urandom``-like; asked when the first id is made.
+    """
+
+    __slots__ = ("_random_bytes", "_tails")
+
+    def __init__(self, random_bytes: Callable[[int], bytes]) -> None:
+        self._random_bytes = random_bytes
+        self._tails: list[str] = []
+
+    def __call__(self, now_ms: int) -> str:
+        """Make an id.
+
+        :param now_ms: Unix time in milliseconds.
+        """
+        if not self._tails:
+            text = self._random_bytes(_RANDOM * _AT_ONCE).hex()
+            self._tails = [_tail(text[at : at + 2 * _RANDOM]) for at in range(0, len(text), 2 * _RANDOM)]
+        return _join(now_ms, self._tails.pop())
+
+
+def _tail(text: str) -> str:
+    """Put version and variant into twenty random hex digits."""
+    return f"7{text[1:4]}-{_VARIANT[text[4]]}{text[5:8]}-{text[8:]}"
+
+
+def _join(now_ms: int, tail: str) -> str:
+    text = "%012x" % (now_ms & 0xFFFFFFFFFFFF)
+    return f"{text[:8]}-{text[8:]}-{tail}"
 
 
 def is_uuid(value: bytes) -> bool:

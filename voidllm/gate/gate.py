@@ -5,7 +5,7 @@ from __future__ import annotations
 from voidllm.auth.credentials import find_credential
 from voidllm.core.crypto import KeyDigester
 from voidllm.core.errors import JournalFull, Refusal
-from voidllm.core.ids import uuid7
+from voidllm.core.ids import IdSource
 from voidllm.core.interfaces import IJournal, ILimiter, ISnapshotSource
 from voidllm.core.model import Model
 from voidllm.core.principal import Principal
@@ -49,7 +49,7 @@ class Gate:
         self._digest = digester.digest
         self._wall_ms = world.wall_ms
         self._seconds = world.reactor.seconds
-        self._random_bytes = world.random_bytes
+        self._new_id = IdSource(world.random_bytes)
 
     def identify(
         self,
@@ -171,9 +171,6 @@ class Gate:
         # An expired key is told what an unknown one is told.
         self._metrics.refused("unauthorized", 401)
         return Refusal(401, "unauthorized", "invalid API key")
-
-    def _new_id(self, now_ms: int) -> str:
-        return uuid7(now_ms, self._random_bytes)
 
     def _since(self, ask: Ask) -> int:
         passed_s: float = self._seconds() - ask.started_s

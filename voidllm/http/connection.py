@@ -34,7 +34,7 @@ from voidllm.http.linger import Linger
 from voidllm.http.message import Request
 from voidllm.http.population import FRESH_S
 from voidllm.http.replies import JSON, error_body
-from voidllm.http.reply_head import choose_request_id, new_request_id
+from voidllm.http.reply_head import new_request_id, sent_request_id
 from voidllm.http.responder import FrontResponder
 from voidllm.http.watch import Watch
 from voidllm.http.writing import WriteWatch
@@ -59,6 +59,7 @@ class FrontConnection(Protocol):
     def __init__(self, factory: FrontFactory) -> None:
         self.factory = factory
         self._seconds: Callable[[], float] = factory.world.reactor.seconds
+        self._wall_ms = factory.world.wall_ms
         self._settings = factory.settings
         self._buffer = b""
         self._line: RequestLine | None = None
@@ -277,7 +278,7 @@ class FrontConnection(Protocol):
         client = self._peer
         if self._peer_trusted:
             client = factory.trusted.client(client, [v for n, v in head.headers if n == b"x-forwarded-for"])
-        request_id = choose_request_id(head.request_id, factory.world)
+        request_id = sent_request_id(head.request_id) or factory.new_id(self._wall_ms())
         line = head.line
         request = Request(
             line.method,

@@ -6,6 +6,7 @@ from typing import Any, Callable
 
 from twisted.internet.protocol import Factory
 
+from voidllm.core.ids import IdSource
 from voidllm.core.world import World
 from voidllm.http.clientaddr import TrustedProxies
 from voidllm.http.connection import FrontConnection
@@ -45,6 +46,7 @@ class FrontFactory(Factory):
         self.is_fast = is_fast
         self.trusted = TrustedProxies(self.settings.trusted_proxies)
         self.date = DateLine(world.wall_ms)
+        self.new_id = IdSource(world.random_bytes)
         self.population: Population = getattr(site, "population", None) or Population()
 
     def startFactory(self) -> None:

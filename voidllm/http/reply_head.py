@@ -64,6 +64,9 @@ def new_request_id(world: World) -> str:
 
 def choose_request_id(sent: bytes | None, world: World) -> str:
     """Take the client's request id if it is a UUID (in lower case), else make one."""
-    if sent is not None and is_uuid(sent):
-        return sent.decode("ascii").lower()
-    return new_request_id(world)
+    return sent_request_id(sent) or new_request_id(world)
+
+
+def sent_request_id(sent: bytes | None) -> str:
+    """Give the client's request id in lower case if it is a UUID, else ``""``."""
+    return sent.decode("ascii").lower() if sent is not None and is_uuid(sent) else ""
