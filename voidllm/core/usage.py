@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from attrs import frozen
+from voidllm.core.values import value
 
 #: How the token counts of a row are known, best first.
 SOURCES = ("provider_final", "provider_partial", "counted", "estimated", "none")
 
 
-@frozen
+@value
 class TokenCounts:
     """Disjoint token buckets: no token is in two of them, so their sum is the total.
 
@@ -37,13 +37,21 @@ class TokenCounts:
     @property
     def total(self) -> int:
         """All tokens; what token limits count."""
-        return self.prompt + self.completion
+        return (
+            self.input
+            + self.cache_read
+            + self.cache_write
+            + self.output
+            + self.reasoning
+            + self.audio_input
+            + self.audio_output
+        )
 
 
 NO_TOKENS = TokenCounts()
 
 
-@frozen
+@value
 class UsageEvent:
     """One finished unit of work; exactly one journal line and one usage row.
 

@@ -7,9 +7,10 @@ from attrs import frozen
 from voidllm.core.model import Model
 from voidllm.core.principal import Principal
 from voidllm.core.usage import NO_TOKENS, TokenCounts
+from voidllm.core.values import value
 
 
-@frozen
+@value
 class Ask:
     """A unit of work that wants to be admitted.
 
@@ -32,7 +33,7 @@ class Ask:
     parent_id: str | None = None
 
 
-@frozen
+@value
 class Outcome:
     """How an admitted unit of work ended.
 

@@ -7,6 +7,7 @@ from typing import Any
 from attrs import field, frozen
 
 from voidllm.core.model import SYSTEM_TLS, UpstreamTLS
+from voidllm.core.values import value
 
 #: Kinds of failure, each with a defined answer (design: faults are designed, not caught).
 FAILURE_KINDS = (
@@ -49,7 +50,7 @@ class Origin:
     proxy_url: str | None = field(default=None, repr=False)
 
 
-@frozen
+@value
 class UpstreamRequest:
     """One request to an upstream.
 
