@@ -100,6 +100,40 @@ def delta(text: str) -> bytes:
     return ujson.dumps({"choices": [{"index": 0, "delta": {"content": text}}]}).encode()
 
 
+_NUMBER = st.one_of(
+    st.integers(0, 50), st.integers(-3, 1 << 60), st.none(), st.booleans(), st.just("7"), st.just(1.5)
+)
+_DETAILS = st.one_of(
+    st.none(),
+    st.just([]),
+    st.dictionaries(
+        st.sampled_from(("cached_tokens", "cache_write_tokens", "audio_tokens", "reasoning_tokens", "x")),
+        _NUMBER,
+    ),
+)
+_USAGES = st.fixed_dictionaries(
+    {},
+    optional={
+        "prompt_tokens": _NUMBER,
+        "completion_tokens": _NUMBER,
+        "total_tokens": _NUMBER,
+        "input_tokens": _NUMBER,
+        "prompt_tokens_details": _DETAILS,
+        "completion_tokens_details": _DETAILS,
+    },
+)
+
+
+class ShortWayTests(SynchronousTestCase):
+    """The usual reply is read a shorter way."""
+
+    @given(_USAGES)
+    def test_same_counts(self, usage: dict[str, object]) -> None:
+        """Whatever the usage object holds, the counts are those of the long way."""
+        metered = meter_reply(ujson.dumps({"choices": [], "usage": usage}).encode(), 9)
+        self.assertEqual(metered.tokens, tokens_from_usage(usage) or TokenCounts(input=9))
+
+
 class StreamMeterTests(SynchronousTestCase):
     """A stream's meter knows what was delivered and how the stream ended."""
 

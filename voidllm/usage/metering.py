@@ -5,13 +5,13 @@ Pure: bytes in, :class:`~voidllm.core.usage.TokenCounts` out, nothing kept but n
 
 from __future__ import annotations
 
-from typing import Any, Mapping
+from typing import Annotated, Any, Mapping
 
 import msgspec
 import ujson
-from attrs import frozen
 
 from voidllm.core.usage import NO_TOKENS, TokenCounts
+from voidllm.core.values import value
 from voidllm.usage.reply_text import TEXT_FIELDS, text_size
 
 # ujson is quicker on short replies; above this only the top level is worth parsing.
@@ -37,12 +37,62 @@ def estimate_tokens(size: int) -> int:
     return -(-size // 4)
 
 
-@frozen
+@value
 class Metered:
     """Token counts and how they are known (one of :data:`~voidllm.core.usage.SOURCES`)."""
 
     tokens: TokenCounts
     source: str
+
+
+_Count = Annotated[int, msgspec.Meta(ge=0, lt=1 << 53)]
+
+
+class _Read(msgspec.Struct):
+    cached_tokens: _Count | None = None
+    cache_write_tokens: _Count | None = None
+    audio_tokens: _Count | None = None
+
+
+class _Wrote(msgspec.Struct):
+    reasoning_tokens: _Count | None = None
+    audio_tokens: _Count | None = None
+
+
+class _ChatUsage(msgspec.Struct):
+    prompt_tokens: _Count
+    completion_tokens: _Count = 0
+    prompt_tokens_details: _Read | None = None
+    completion_tokens_details: _Wrote | None = None
+
+
+class _ChatReply(msgspec.Struct):
+    usage: _ChatUsage
+
+
+# The usual reply, without an object made for anything but its counts: 1.1 us instead of 4.7.
+# Whatever else a reply holds in these places is an error here, and read the long way.
+_decode_chat = msgspec.json.Decoder(_ChatReply).decode
+
+
+def _chat_tokens(usage: _ChatUsage) -> TokenCounts:
+    """Do what :func:`tokens_from_usage` does."""
+    prompt, completion = usage.prompt_tokens, usage.completion_tokens
+    cache_read = cache_write = audio_input = reasoning = audio_output = 0
+    read, wrote = usage.prompt_tokens_details, usage.completion_tokens_details
+    if read is not None:
+        cache_read = min(read.cached_tokens or 0, prompt)
+        prompt -= cache_read
+        cache_write = min(read.cache_write_tokens or 0, prompt)
+        prompt -= cache_write
+        audio_input = min(read.audio_tokens or 0, prompt)
+        prompt -= audio_input
+    if wrote is not None:
+        reasoning = min(wrote.reasoning_tokens or 0, completion)
+        completion -= reasoning
+        audio_output = min(wrote.audio_tokens or 0, completion)
+        completion -= audio_output
+    return TokenCounts(prompt, cache_read, cache_write, completion, reasoning, audio_input, audio_output)
 
 
 def _count(value: object) -> int:
@@ -106,6 +156,10 @@ def meter_reply(body: bytes, prompt_estimate: int) -> Metered:
     :param prompt_estimate: tokens that the request is thought to hold, used when the
         reply does not say.
     """
+    try:
+        return Metered(_chat_tokens(_decode_chat(body).usage), "provider_final")
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        pass
     reply: Mapping[str, Any] = {}
     try:
         if len(body) <= _LARGE_REPLY:
