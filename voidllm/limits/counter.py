@@ -7,13 +7,17 @@ from typing import Iterator, Sequence
 from attrs import frozen
 
 from voidllm.core.principal import Limits
+from voidllm.core.values import value
 from voidllm.limits.headers import Headers, render
 from voidllm.limits.windows import DAY_MS, TICK_MS, CalendarWindow, SlidingMinute, month_start_ms
 
-_ENDLESS = 1 << 62
+_ENDLESS = 1 << 64
+#: Less than an unlimited window ever leaves, more than a limited one does.
+_MOST_LEFT = 1 << 62
+_DAY, _MONTH = 0, 1
 
 
-@frozen
+@value
 class Now:
     """One moment, in the units of the windows.
 
@@ -116,36 +120,44 @@ def standing(counters: Sequence[Counter], now: Now) -> Headers:
 
     Of limits that leave the same, the first counter's wins, and in it the longest period's.
     """
-    requests_left = tokens_left = _ENDLESS
-    requests_limit = tokens_limit = requests_reset_ms = tokens_reset_ms = 0
+    requests_left = tokens_left = _MOST_LEFT
+    requests_limit = tokens_limit = 0
+    requests_by: SlidingMinute | int = _DAY
+    tokens_by: SlidingMinute | int = _DAY
     for counter in counters:
-        minute = counter.refresh(now)
-        limit = counter.rpd
-        if limit < _ENDLESS and limit - counter.day.requests < requests_left:
-            requests_left, requests_limit = limit - counter.day.requests, limit
-            requests_reset_ms = _day_end_ms(now)
-        limit = counter.rpm
-        if limit < _ENDLESS and limit - minute.requests < requests_left:
-            requests_left, requests_limit = limit - minute.requests, limit
-            requests_reset_ms = _ticks_ms(minute.ticks_until_empty(), now)
-        limit = counter.tpc
-        if limit < _ENDLESS and limit - counter.month.tokens < tokens_left:
-            tokens_left, tokens_limit = limit - counter.month.tokens, limit
-            tokens_reset_ms = _month_end_ms(now)
-        limit = counter.tpd
-        if limit < _ENDLESS and limit - counter.day.tokens < tokens_left:
-            tokens_left, tokens_limit = limit - counter.day.tokens, limit
-            tokens_reset_ms = _day_end_ms(now)
-        limit = counter.tpm
-        if limit < _ENDLESS and limit - minute.tokens < tokens_left:
-            tokens_left, tokens_limit = limit - minute.tokens, limit
-            tokens_reset_ms = _ticks_ms(minute.ticks_until_empty(), now)
+        minute, day, month = counter.minute, counter.day, counter.month
+        if minute is None or minute.tick < now.tick or day.period != now.day or month.period != now.month:
+            minute = counter.refresh(now)
+        left = counter.rpd - day.requests
+        if left < requests_left:
+            requests_left, requests_limit, requests_by = left, counter.rpd, _DAY
+        left = counter.rpm - minute.requests
+        if left < requests_left:
+            requests_left, requests_limit, requests_by = left, counter.rpm, minute
+        left = counter.tpc - month.tokens
+        if left < tokens_left:
+            tokens_left, tokens_limit, tokens_by = left, counter.tpc, _MONTH
+        left = counter.tpd - day.tokens
+        if left < tokens_left:
+            tokens_left, tokens_limit, tokens_by = left, counter.tpd, _DAY
+        left = counter.tpm - minute.tokens
+        if left < tokens_left:
+            tokens_left, tokens_limit, tokens_by = left, counter.tpm, minute
     headers: Headers = ()
     if requests_limit:
-        headers = render(b"requests", requests_limit, requests_left, requests_reset_ms)
+        headers = render(b"requests", requests_limit, requests_left, _reset_ms(requests_by, now))
     if tokens_limit:
-        headers += render(b"tokens", tokens_limit, tokens_left, tokens_reset_ms)
+        headers += render(b"tokens", tokens_limit, tokens_left, _reset_ms(tokens_by, now))
     return headers
+
+
+def _reset_ms(window: SlidingMinute | int, now: Now) -> int:
+    if window is _DAY:
+        return _day_end_ms(now)
+    if window is _MONTH:
+        return _month_end_ms(now)
+    assert isinstance(window, SlidingMinute)
+    return _ticks_ms(window.ticks_until_empty(), now)
 
 
 def _ticks_ms(ticks: int, now: Now) -> int:

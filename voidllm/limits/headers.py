@@ -14,15 +14,11 @@ def duration(ms: int) -> bytes:
     """Render milliseconds as OpenAI does: ``17ms``, ``1.5s``, ``6m0s``, ``23h59m1s``."""
     if ms < 1000:
         return b"%dms" % max(0, ms)
-    seconds, rest = divmod(ms, 1000)
-    minutes, seconds = divmod(seconds, 60)
-    hours, minutes = divmod(minutes, 60)
-    tail = b"%d" % seconds
-    if rest:
-        tail = (b"%d.%03d" % (seconds, rest)).rstrip(b"0")
-    if hours:
-        return b"%dh%dm%bs" % (hours, minutes, tail)
-    return b"%dm%bs" % (minutes, tail) if minutes else tail + b"s"
+    seconds, rest = ms // 1000, ms % 1000
+    tail = (b"%d.%03d" % (seconds % 60, rest)).rstrip(b"0") if rest else b"%d" % (seconds % 60)
+    if seconds >= 3600:
+        return b"%dh%dm%bs" % (seconds // 3600, seconds // 60 % 60, tail)
+    return b"%dm%bs" % (seconds // 60, tail) if seconds >= 60 else tail + b"s"
 
 
 def render(unit: bytes, limit: int, left: int, reset_ms: int) -> Headers:

@@ -119,15 +119,26 @@ class MemoryLimiter:
         if more > 0:
             # The counter may have been swept meanwhile.
             counters = [self._find(scope) for scope in reservation.scopes]
+        tick, day, month = reservation.tick, reservation.day, reservation.month
         for counter in counters:
+            minute = counter.minute
             if more > 0:
-                minute = counter.minute or counter.wake(self._tick)
+                minute = minute or counter.wake(self._tick)
                 minute.advance(self._tick)
                 minute.add(0, more)
-            elif counter.minute is not None:
-                counter.minute.take_back(reservation.tick, -more)
-            counter.day.adjust(reservation.day, more)
-            counter.month.adjust(reservation.month, more)
+            elif minute is not None:
+                minute.take_back(tick, -more)
+            # The usual case written out; see CalendarWindow.adjust.
+            window = counter.day
+            if window.period == day and window.tokens + more >= 0:
+                window.tokens += more
+            else:
+                window.adjust(day, more)
+            window = counter.month
+            if window.period == month and window.tokens + more >= 0:
+                window.tokens += more
+            else:
+                window.adjust(month, more)
 
     def headers(self, reservation: Reservation, now_ms: int) -> Headers:
         """Give ``x-ratelimit-*`` of the limits, among all scopes, that leave the least."""

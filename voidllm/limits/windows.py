@@ -7,6 +7,7 @@ admitted together. Times are integers: ticks of one second, or numbers of days a
 from __future__ import annotations
 
 from datetime import date
+from functools import lru_cache
 
 TICK_MS = 1000
 DAY_MS = 86_400_000
@@ -160,6 +161,7 @@ def month_of(day: int) -> int:
     return then.year * 12 + then.month - 1
 
 
+@lru_cache(maxsize=8)
 def month_start_ms(month: int) -> int:
     """Give the Unix milliseconds at which the month of that number begins."""
     return (date(month // 12, month % 12 + 1, 1).toordinal() - _EPOCH) * DAY_MS
