@@ -125,9 +125,10 @@ class LedgerTests(SynchronousTestCase):
         self._refused(key, tokens=51)
 
     def test_too_large_at_all(self) -> None:
-        """An estimate over the limit itself is refused without a time to try again."""
+        """An estimate over the limit itself is refused, and SDKs are told not to try again."""
         refusal = self._refused(scope(requests_per_day=9, tokens_per_minute=100), tokens=101)
-        self.assertEqual((refusal.code, refusal.retry_after_ms), ("token_limit_exceeded", None))
+        self.assertEqual((refusal.code, refusal.retry_after_ms), ("token_limit_exceeded", 60_000))
+        self.assertIn((b"x-should-retry", b"false"), refusal.headers)
 
     def test_longest_wait_wins(self) -> None:
         """Of several limits that refuse, the one that refuses longest is told."""

@@ -68,15 +68,17 @@ class PropertyTests(SynchronousTestCase):
                     reservation = limiter.reserve(scopes, tokens, now_ms)
                 except Refusal as refusal:
                     self.assertFalse(fits)
-                    self._check_wait(model, scopes, tokens, now_ms, refusal.retry_after_ms)
+                    self._check_wait(model, scopes, tokens, now_ms, refusal)
                 else:
                     self.assertTrue(fits)
                     open_.append((reservation, model.count(scopes, tokens, now_ms)))
 
     def _check_wait(
-        self, model: Model, scopes: tuple[Scope, ...], tokens: int, now_ms: int, wait_ms: int | None
+        self, model: Model, scopes: tuple[Scope, ...], tokens: int, now_ms: int, refusal: Refusal
     ) -> None:
-        if wait_ms is None:
+        wait_ms = refusal.retry_after_ms
+        assert wait_ms is not None
+        if (b"x-should-retry", b"false") in refusal.headers:
             self.assertFalse(Model().fits(scopes, tokens, now_ms))
         else:
             self.assertTrue(model.fits(scopes, tokens, now_ms + wait_ms))

@@ -19,6 +19,11 @@ from voidllm.limits.windows import DAY_MS, SLOTS, TICK_MS, month_of
 
 _FIRST_SWEPT = 256
 
+# For a request that can never pass: 429 promises a Retry-After, and this one is honest for people
+# who raise the limit meanwhile.
+_NEVER_MS = 60_000
+_NO_RETRY = (b"x-should-retry", b"false")
+
 
 @implementer(ILimiter)
 class MemoryLimiter:
@@ -229,11 +234,12 @@ class MemoryLimiter:
         if worst.unit == "requests":
             message = f"the {kind}'s request limit is used up"
             return Refusal(429, "rate_limit_exceeded", message, None, worst.wait_ms, headers)
-        if worst.wait_ms is None:
-            message = f"the request needs more tokens than the {kind}'s token limit allows at all"
-        else:
+        if worst.wait_ms is not None:
             message = f"the {kind}'s token limit does not leave enough for this request"
-        return Refusal(429, "token_limit_exceeded", message, None, worst.wait_ms, headers)
+            return Refusal(429, "token_limit_exceeded", message, None, worst.wait_ms, headers)
+        # No wait helps but a smaller request or a larger limit; SDKs are told not to try.
+        message = f"the request needs more tokens than the {kind}'s token limit allows at all"
+        return Refusal(429, "token_limit_exceeded", message, None, _NEVER_MS, (*headers, _NO_RETRY))
 
 
 def _later(one: Verdict, other: Verdict) -> bool:
