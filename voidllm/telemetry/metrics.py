@@ -39,8 +39,9 @@ _UNAUTHORIZED = 401
 class Metrics:
     """The metrics of one process, on a registry of their own.
 
-    Counting costs about a microsecond and never raises. Label values are configured names,
-    our own codes and HTTP statuses; whatever a caller made up is counted as ``other``.
+    Counting is for the reactor's thread, costs less than a microsecond and never raises. Label
+    values are configured names, our own codes and HTTP statuses; whatever a caller made up is
+    counted as ``other``.
     """
 
     def __init__(self) -> None:
@@ -99,20 +100,20 @@ class Metrics:
 
     def refused(self, code: str, status: int) -> None:
         """Count a unit of work that was not admitted; ``code`` is one of ours."""
-        self._refusals.child(code).inc()
-        self._requests.child(OTHER, status, OTHER).inc()
+        self._refusals.child(code).value += 1
+        self._requests.child(OTHER, status, OTHER).value += 1
         if status == _UNAUTHORIZED:
             self._auth_failures.inc()
 
     def settled(self, event: UsageEvent) -> None:
         """Count an admitted unit of work that ended, with its tokens."""
         model = event.model
-        self._requests.child(event.endpoint, event.status, model).inc()
+        self._requests.child(event.endpoint, event.status, model).value += 1
         tokens = event.tokens
         if prompt := tokens.prompt:
-            self._tokens.child(model, "prompt").inc(prompt)
+            self._tokens.child(model, "prompt").value += prompt
         if completion := tokens.completion:
-            self._tokens.child(model, "completion").inc(completion)
+            self._tokens.child(model, "completion").value += completion
         if event.status < 400:
             self._duration.child(model, "true" if event.stream else "false").observe(event.duration_ms / 1000)
         if event.ttft_ms is not None:
@@ -120,17 +121,17 @@ class Metrics:
 
     def limited(self, scope: str) -> None:
         """Count a refusal by a limit: ``scope`` is ``request`` or ``token``."""
-        self._limited.child(scope).inc()
+        self._limited.child(scope).value += 1
 
     # -- the proxy
 
     def upstream_response(self, model: str, provider: str, status: int) -> None:
         """Count the head of an upstream's reply."""
-        self._upstream_requests.child(model, provider, status).inc()
+        self._upstream_requests.child(model, provider, status).value += 1
 
     def upstream_error(self, model: str, provider: str) -> None:
         """Count a call without a complete reply."""
-        self._upstream_errors.child(model, provider).inc()
+        self._upstream_errors.child(model, provider).value += 1
 
     def stream_started(self) -> None:
         """Count a stream in."""
