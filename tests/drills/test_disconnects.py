@@ -40,7 +40,9 @@ class Leaver:
     :ivar due: those of them that must have a row: whole, or at least not reset before they were read.
     """
 
-    def __init__(self, gateway: Gateway, seed: int) -> None:
+    def __init__(self, gateway: Gateway, seed: int, at_head: bool) -> None:
+        # twisted.web looks at a request when all of it is there, and who left before was nobody.
+        self._at_head = at_head
         self._port = gateway.port
         self._key = gateway.key
         self._rng = random.Random(seed)
@@ -146,7 +148,7 @@ class Leaver:
             reset(sock)
             return
         sock.close()
-        if request_id:
+        if request_id and self._at_head:
             self.due.add(request_id)
 
     def in_random_order(self, count: int) -> list[Callable[[], None]]:
@@ -189,10 +191,10 @@ class DisconnectTests(SynchronousTestCase):
         self._drill("auto")
 
     def test_two_hundred_through_treq(self) -> None:
-        """The same, with treq for every upstream call."""
-        self._drill("treq")
+        """The same, with treq for every upstream call, and twisted.web in front."""
+        self._drill("treq", "twisted")
 
-    def _drill(self, engine: str) -> None:
+    def _drill(self, engine: str, front: str = "fast") -> None:
         mock = MockLLM("--remember", "2000")
         self.addCleanup(mock.stop)
         models = [
@@ -201,7 +203,7 @@ class DisconnectTests(SynchronousTestCase):
             mock_model("ticking", mock.base_url, "interval-5+words-400"),
             mock_model("flood", mock.base_url, "words-40000"),
         ]
-        gateway = Gateway(self.mktemp(), models, upstream={"engine": engine})
+        gateway = Gateway(self.mktemp(), models, upstream={"engine": engine}, server={"front": front})
         gateway.start()
         self.addCleanup(gateway.kill)
         gateway.chat("plain")
@@ -209,7 +211,7 @@ class DisconnectTests(SynchronousTestCase):
         wait_quiet(gateway.port)
         before = descriptors(gateway.pid)
 
-        leavers = [Leaver(gateway, seed) for seed in range(WORKERS)]
+        leavers = [Leaver(gateway, seed, front == "fast") for seed in range(WORKERS)]
         errors: list[BaseException] = []
 
         def run(leaver: Leaver) -> None:
