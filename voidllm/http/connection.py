@@ -397,10 +397,13 @@ class FrontConnection(Protocol):
             return
         body = self._body
         if keep and not self._broken:
-            if body is None:
+            if body is not None:
+                body.discard()
+            elif self._buffer or self._held or self._advancing or self.factory.population.draining:
                 self._begin_next()
             else:
-                body.discard()
+                # What ``_begin_next`` comes to, which it does by five more calls.
+                self._rest()
         elif body is not None or self._buffer:
             self._begin_linger()
         else:

@@ -157,20 +157,16 @@ def judge(head: Head) -> None:
 
     :raises BadMessage: when they are ambiguous or ask for what is not served.
     """
-    found: dict[bytes, bytes] = {}
-    for name, value in head.headers:
-        if name in _WATCHED:
-            if name in found:
-                if name in _SINGLE:
-                    raise malformed(f"the field {name.decode('ascii')} may occur only once")
-                value = found[name] + b"," + value
-            found[name] = value
-        elif name == _REQUEST_ID and head.request_id is None:
-            head.request_id = value
+    found = dict(head.headers)
+    if len(found) != len(head.headers):
+        found = _joined(head.headers)
+    head.request_id = found.get(_REQUEST_ID)
     old = head.line.old
-    if not old and b"host" not in found:
-        raise malformed("the field host is missing")
-    if b"host" in found and (b"," in found[b"host"] or b" " in found[b"host"]):
+    host = found.get(b"host")
+    if host is None:
+        if not old:
+            raise malformed("the field host is missing")
+    elif b"," in host or b" " in host:
         raise malformed("the field host is malformed")
     length = found.get(b"content-length")
     coding = found.get(b"transfer-encoding")
@@ -198,3 +194,18 @@ def judge(head: Head) -> None:
         raise BadMessage(
             415, "unsupported_content_encoding", "the request body may not be compressed (content-encoding)"
         )
+
+
+def _joined(headers: list[tuple[bytes, bytes]]) -> dict[bytes, bytes]:
+    """Give the fields that :func:`judge` looks at of a head in which some occur more than once."""
+    found: dict[bytes, bytes] = {}
+    for name, value in headers:
+        if name in _WATCHED:
+            if name in found:
+                if name in _SINGLE:
+                    raise malformed(f"the field {name.decode('ascii')} may occur only once")
+                value = found[name] + b"," + value
+            found[name] = value
+        elif name == _REQUEST_ID:
+            found.setdefault(name, value)
+    return found

@@ -28,11 +28,10 @@ def field_lines(headers: Iterable[tuple[bytes, bytes]]) -> bytes:
 
     :raises ValueError: when a name or value would break out of its line.
     """
-    block = b""
-    count = 0
-    for name, value in headers:
-        block += b"%b: %b\r\n" % (name, value)
-        count += 1
+    lines = [b": ".join(pair) for pair in headers]
+    lines.append(b"")
+    block = b"\r\n".join(lines)
+    count = len(lines) - 1
     if block.count(b"\n") != count or block.count(b"\r") != count or b"\0" in block:
         raise ValueError("a reply header holds a line end")
     return block
