@@ -117,7 +117,7 @@ class GatewayService(Service):
             metrics_token=config.metrics.token or "",
             trusted_proxies=settings.trusted_proxies,
         )
-        site = StrictSite(world, root, settings)
+        site = StrictSite(world, root, settings, gateway.door.welcome)
         front: Any = site
         if config.server.front == "fast":
             front = FrontFactory(world, gateway.door, site, settings)

@@ -7,15 +7,17 @@ checked. So whatever one face refuses, the other refuses too, with the same erro
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Callable, TypeAlias
 
 from twisted.internet.protocol import connectionDone
 from twisted.protocols.basic import LineReceiver
 from twisted.python.failure import Failure
 from twisted.web.http import HTTPChannel
 
+from voidllm.core.errors import Refusal
 from voidllm.core.world import World
 from voidllm.http.chunked import ChunkedDecoder
+from voidllm.http.dispatch import is_fast
 from voidllm.http.framing import (
     BadMessage,
     Head,
@@ -27,13 +29,17 @@ from voidllm.http.framing import (
 )
 from voidllm.http.linger import Linger
 from voidllm.http.population import FRESH_S, Population
-from voidllm.http.replies import JSON, error_body
-from voidllm.http.reply_head import DateLine, field_lines, new_request_id, status_line
+from voidllm.http.replies import JSON, error_body, refusal_reply
+from voidllm.http.reply_head import DateLine, choose_request_id, field_lines, new_request_id, status_line
 from voidllm.http.settings import FrontSettings
 from voidllm.http.watch import Watch
 from voidllm.http.writing import WriteWatch
 
 _IDLE, _HEAD, _BODY, _REPLY, _OVER = range(5)
+
+#: Gets fields (lower-case names), request id and monotonic seconds of the first byte; raises a
+#: :class:`~voidllm.core.errors.Refusal` for whom no body is to be read.
+Welcome: TypeAlias = Callable[[list[tuple[bytes, bytes]], str, float], None]
 
 
 # twisted.web's classes are largely without types; as Any they can be called at all.
@@ -70,6 +76,7 @@ class StrictChannel(_Channel):  # type: ignore[misc]
     """One connection of a :class:`~voidllm.http.site.StrictSite`.
 
     :ivar started_s: monotonic seconds when the running request's first byte was seen.
+    :ivar body_limit: most bytes of the running request's body.
     """
 
     # The checks of this class come first and are stricter; these must not get in their way.
@@ -84,6 +91,7 @@ class StrictChannel(_Channel):  # type: ignore[misc]
         self.date = date
         self.MAX_LENGTH = settings.max_head_bytes
         self.started_s = 0.0
+        self.body_limit = 0
         self.persistent: int = 1
         self._phase = _IDLE
         self._fresh = True
@@ -189,8 +197,15 @@ class StrictChannel(_Channel):  # type: ignore[misc]
         assert request_line is not None
         lines = self._lines
         head = parse_head(b"\r\n".join(lines) + b"\r\n\r\n", request_line, self.settings.max_fields)
-        if head.content_length is not None and head.content_length > self.settings.max_body_bytes:
+        settings = self.settings
+        proxied = is_fast(request_line.method, request_line.path)
+        self.body_limit = settings.max_body_bytes
+        if not proxied:
+            self.body_limit = min(settings.max_body_bytes, settings.max_other_body_bytes)
+        if head.content_length is not None and head.content_length > self.body_limit:
             raise BadMessage(413, "request_too_large", "the request body is too large")
+        if proxied and head.content_length != 0 and not self._is_welcome(head):
+            return
         self._head = head
         self._lines = []
         self._line = None
@@ -206,6 +221,20 @@ class StrictChannel(_Channel):  # type: ignore[misc]
         for collected in lines[1:]:
             super().lineReceived(collected)
         super().lineReceived(b"")
+
+    def _is_welcome(self, head: Head) -> bool:
+        """Ask before a body is read, which can be large, and answer whoever may not send one."""
+        welcome = self.site.welcome
+        if welcome is None:
+            return True
+        request_id = choose_request_id(head.request_id, self.world)
+        try:
+            welcome(head.headers, request_id, self.started_s)
+        except Refusal as refusal:
+            headers, body = refusal_reply(refusal, request_id)
+            self._answer_and_close(refusal.status, headers, body, request_id)
+            return False
+        return True
 
     def lineLengthExceeded(self, line: bytes) -> None:
         """A line outgrew the head's limit."""
@@ -279,20 +308,25 @@ class StrictChannel(_Channel):  # type: ignore[misc]
         """Answer a message that never became a request, and close."""
         if self._phase == _OVER:
             return
+        request_id = new_request_id(self.world)
+        body = error_body(bad.status, bad.code, bad.message, None, request_id)
+        self._answer_and_close(bad.status, [JSON], body, request_id)
+
+    def _answer_and_close(
+        self, status: int, headers: list[tuple[bytes, bytes]], body: bytes, request_id: str
+    ) -> None:
         self._phase = _OVER
         self.setTimeout(None)
         self.clearLineBuffer()
-        request_id = new_request_id(self.world)
-        body = error_body(bad.status, bad.code, bad.message, None, request_id)
         fields = field_lines(
             [
-                JSON,
+                *headers,
                 (b"Content-Length", b"%d" % len(body)),
                 (b"Connection", b"close"),
                 (b"X-Request-Id", request_id.encode("ascii")),
             ]
         )
-        self.transport.write(status_line(bad.status, False) + self.date() + fields + b"\r\n" + body)
+        self.transport.write(status_line(status, False) + self.date() + fields + b"\r\n" + body)
         self._networkProducer.resumeProducing()
         self._linger = Linger(self.transport, self.world.reactor, self._watch, self._close)
 

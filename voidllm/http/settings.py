@@ -15,6 +15,8 @@ class FrontSettings:
     :ivar max_fields: number of fields of a head.
     :ivar max_body_bytes: bodies that the buffering twisted.web face takes; the fast front
         leaves the limit to the handler, which names it when it asks for the body.
+    :ivar max_other_body_bytes: the same for paths that are not proxied. Whoever sends them is not
+        known before the whole body is there, so that it has to be small.
     :ivar head_timeout_s: from the first byte of a head to its last, absolute.
     :ivar read_timeout_s: longest silence within a body that is being waited for.
     :ivar write_timeout_s: longest time in which the client takes no byte of a reply.
@@ -25,6 +27,7 @@ class FrontSettings:
     max_head_bytes: int = 32 << 10
     max_fields: int = 100
     max_body_bytes: int = 20 << 20
+    max_other_body_bytes: int = 64 << 10
     head_timeout_s: float = 10.0
     read_timeout_s: float = 30.0
     write_timeout_s: float = 120.0

@@ -12,7 +12,7 @@ from twisted.web.server import Request as WebRequest
 from twisted.web.server import Site
 
 from voidllm.core.world import World
-from voidllm.http.channel import StrictChannel
+from voidllm.http.channel import StrictChannel, Welcome
 from voidllm.http.dispatch import log_crash
 from voidllm.http.framing import BadMessage
 from voidllm.http.population import Population
@@ -76,7 +76,7 @@ class StrictRequest(_Request):  # type: ignore[misc]
     def handleContentChunk(self, data: bytes) -> None:
         """Take body bytes up to the limit."""
         self._size += len(data)
-        if self._size > self.channel.settings.max_body_bytes:
+        if self._size > self.channel.body_limit:
             self.channel.refuse(BadMessage(413, "request_too_large", "the request body is too large"))
         else:
             self.content.write(data)
@@ -140,6 +140,7 @@ class StrictSite(_Site):  # type: ignore[misc]
     """A Site that refuses what the fast front refuses and keeps no access log.
 
     :param resource: the root of the resource tree.
+    :param welcome: looks at whoever is about to send the body of a proxied request.
     :ivar population: open connections and running requests; a front before it shares it.
     """
 
@@ -147,8 +148,15 @@ class StrictSite(_Site):  # type: ignore[misc]
     noisy = False
     requestFactory = StrictRequest
 
-    def __init__(self, world: World, resource: Any, settings: FrontSettings | None = None) -> None:
+    def __init__(
+        self,
+        world: World,
+        resource: Any,
+        settings: FrontSettings | None = None,
+        welcome: Welcome | None = None,
+    ) -> None:
         super().__init__(resource, reactor=world.reactor)
+        self.welcome = welcome
         self.world = world
         self.settings = settings or FrontSettings()
         self.population = Population()
