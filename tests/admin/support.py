@@ -72,6 +72,9 @@ class AdminCase(TestCase):
         )
         self.listen()
 
+    #: Networks whose ``X-Forwarded-For`` is believed.
+    trusted_proxies: tuple[Any, ...] = ()
+
     def listen(self) -> None:
         root = make_root(
             self.world,
@@ -81,7 +84,7 @@ class AdminCase(TestCase):
             context=lambda: self.context,
             metrics=_Metrics(),
             metrics_token="",
-            trusted_proxies=(),
+            trusted_proxies=self.trusted_proxies,
         )
         port: Any = reactor.listenTCP(0, StrictSite(self.world, root), interface="127.0.0.1")  # type: ignore[attr-defined]
         self.addCleanup(port.stopListening)

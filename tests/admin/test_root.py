@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import subprocess
 import sys
 
@@ -69,3 +70,22 @@ class Paths(AdminCase):
             "sys.exit(any(name in sys.modules for name in ('klein', 'werkzeug')))"
         )
         self.assertEqual(subprocess.run([sys.executable, "-c", code], check=False).returncode, 0)
+
+
+class BehindProxies(AdminCase):
+    trusted_proxies = tuple(ipaddress.ip_network(one) for one in ("127.0.0.0/8", "10.0.0.0/8"))
+
+    async def test_metrics_believe_no_hop_but_this_machine(self) -> None:
+        """Whoever is within a trusted network cannot claim to come from loopback."""
+        for hops, expected in (
+            ("127.0.0.1", 200),
+            ("127.0.0.1, ::1", 200),
+            ("127.0.0.1, 10.1.2.3", 403),
+            ("::1, 10.0.0.1", 403),
+            ("127.0.0.1, nonsense", 403),
+            ("127.0.0.1,,", 403),
+            ("", 403),
+        ):
+            headers = {"x-forwarded-for": hops}
+            status, _, _ = await self.call("GET", "/metrics", who=None, **headers)
+            self.assertEqual(status, expected, hops)

@@ -93,6 +93,13 @@ class Readiness(Resource):
         return "error"
 
 
+def _is_loopback(address: str) -> bool:
+    try:
+        return ipaddress.ip_address(plain_address(address.strip())).is_loopback
+    except ValueError:
+        return False
+
+
 class MetricsResource(Resource):
     """Gives the metrics to this machine, or to whoever knows the token.
 
@@ -138,10 +145,10 @@ class MetricsResource(Resource):
             return True
         peer = plain_address(getattr(request.getClientAddress(), "host", "") or "")
         forwarded = request.requestHeaders.getRawHeaders(b"x-forwarded-for", [])
-        if forwarded:
+        if forwarded and not self._trusted.trusts(peer):
             # A proxy on this machine that is not trusted speaks for somebody unknown.
-            peer = self._trusted.client(peer, forwarded) if self._trusted.trusts(peer) else ""
-        try:
-            return ipaddress.ip_address(peer).is_loopback and not self._token
-        except ValueError:
             return False
+        # Every hop, not only the one that would count as the client: a trusted network is full of
+        # machines that may write any first hop, and none of them is this machine.
+        hops = b",".join(forwarded).decode("latin-1").split(",") if forwarded else ()
+        return not self._token and all(_is_loopback(hop) for hop in (peer, *hops))
