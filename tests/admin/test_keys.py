@@ -31,6 +31,16 @@ class MakingKeys(AdminCase):
         self.assertNotIn("key", seen)
         self.assertNotIn("hash", seen)
 
+    async def test_nothing_expires_after_the_last_year_that_can_be_written(self) -> None:
+        """A moment that no reply could show is refused, and would not keep others from being listed."""
+        for field, given in (
+            ("expires_at", "9999-12-31T23:59:59-12:00"),
+            ("expires_at", "9999-12-31T23:59:59.999Z"),
+        ):
+            status, _, body = await self.call("POST", "/api/v1/keys", {"name": "x", field: given})
+            self.assertEqual((status, body["error"]["param"]), (400, field))
+        self.assertEqual(show(1 << 62), "9999-12-31T23:59:59Z")
+
     async def test_no_models_is_not_the_same_as_all_models(self) -> None:
         """An empty list restricts a key to nothing; an absent one restricts nothing."""
         _, _, none = await self.call("POST", "/api/v1/keys", {"name": "a", "models": []})

@@ -9,7 +9,7 @@ from attrs import frozen
 from voidllm.admin.access import SCOPES, Actor, require_own_org
 from voidllm.admin.context import AdminContext
 from voidllm.admin.fields import bad, known_only, number, text, texts
-from voidllm.admin.moments import parse_moment_ms
+from voidllm.admin.moments import LAST_MS, parse_moment_ms
 from voidllm.auth.roles import role_of_key
 from voidllm.config.durations import parse_duration
 from voidllm.core.errors import Refusal
@@ -114,6 +114,8 @@ def _expiry(value: Mapping[str, Any], now_ms: int) -> int | None:
     except (ValueError, OverflowError):
         field = "expires_at" if duration is None else "expires_in"
         raise bad(f"{field} is not understood", param=field) from None
+    if expires > LAST_MS:
+        raise bad("the key would outlive the year 9999", param="expires_in" if duration else "expires_at")
     if expires <= now_ms:
         raise bad("the key would have expired already", param="expires_in" if duration else "expires_at")
     return expires
