@@ -1,5 +1,7 @@
 """Tests for reading token usage out of replies."""
 
+import json
+
 import ujson
 from hypothesis import given
 from hypothesis import strategies as st
@@ -72,6 +74,29 @@ class UsageObjectTests(SynchronousTestCase):
         """A usage field of any other shape is no usage, and never an error."""
         self.assertIsNone(tokens_from_usage(value))
         tokens_from_usage({"prompt_tokens": value, "prompt_tokens_details": value})
+
+
+class AbsurdTests(SynchronousTestCase):
+    """Counts that cannot be true are no counts."""
+
+    def test_no_count_outgrows_the_books(self) -> None:
+        """A provider that claims an impossible number is taken to have said nothing."""
+        for size in (1 << 31, 1 << 53, 10**30):
+            for usage in (
+                {"prompt_tokens": size, "completion_tokens": 1},
+                {"prompt_tokens": 1, "completion_tokens": size},
+                {"input_tokens": 1, "output_tokens": size},
+                {"total_tokens": size},
+            ):
+                self.assertIsNone(tokens_from_usage(usage))
+                reply = {"choices": [{"message": {"content": "twelve bytes"}}], "usage": usage}
+                metered = meter_reply(json.dumps(reply).encode(), 7)
+                self.assertEqual((metered.source, metered.tokens.input), ("estimated", 7))
+
+    def test_details_of_an_impossible_size_are_left_out(self) -> None:
+        """A detail that cannot be true takes nothing out of its total."""
+        usage = {"prompt_tokens": 10, "prompt_tokens_details": {"cached_tokens": 1 << 53}}
+        self.assertEqual(tokens_from_usage(usage), TokenCounts(input=10))
 
 
 class BufferedTests(SynchronousTestCase):

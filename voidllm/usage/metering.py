@@ -45,7 +45,11 @@ class Metered:
     source: str
 
 
-_Count = Annotated[int, msgspec.Meta(ge=0, lt=1 << 53)]
+#: No reply holds as many. A provider that says so would fill the integers of the books after a
+#: few replies: sums of at least 2,000 such rows fit at any price that a model really has.
+_ABSURD = 1 << 31
+
+_Count = Annotated[int, msgspec.Meta(ge=0, lt=_ABSURD)]
 
 
 class _Read(msgspec.Struct):
@@ -97,7 +101,7 @@ def _chat_tokens(usage: _ChatUsage) -> TokenCounts:
 
 def _count(value: object) -> int:
     # bool is an int in Python; a provider that says true says nothing.
-    if isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 1 << 53:
+    if isinstance(value, int) and not isinstance(value, bool) and 0 <= value < _ABSURD:
         return value
     return 0
 
@@ -116,9 +120,11 @@ def tokens_from_usage(usage: object) -> TokenCounts | None:
     Understands chat and completions (``prompt_tokens``), responses, images and audio
     (``input_tokens``), embeddings and rerank (``total_tokens`` only).
 
-    :returns: ``None`` if ``usage`` holds no token count at all.
+    :returns: ``None`` if ``usage`` holds no token count at all, or one that cannot be true.
     """
     if not isinstance(usage, dict):
+        return None
+    if any(isinstance(count, int) and count >= _ABSURD for count in usage.values()):
         return None
     if "prompt_tokens" in usage or "completion_tokens" in usage:
         prompt, completion = _count(usage.get("prompt_tokens")), _count(usage.get("completion_tokens"))
