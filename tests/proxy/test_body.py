@@ -57,6 +57,19 @@ class AcceptedTests(SynchronousTestCase):
         raw = b'{"model":"m"}'
         self.assertEqual(parse(raw).estimated_tokens(), -(-len(raw) // 4) + 1000)
 
+    def test_no_field_hides_another_one(self) -> None:
+        """Upstreams differ in which limit they heed, and some allow any number of choices."""
+        for more, output in (
+            ({"max_completion_tokens": 1, "max_tokens": 5000}, 5000),
+            ({"max_tokens": 1, "max_output_tokens": 5000}, 5000),
+            ({"max_tokens": 10, "n": 1000}, 10_000),
+            ({"max_tokens": 10, "n": 1, "best_of": 20}, 200),
+            ({"max_tokens": 10, "n": None}, 10),
+            ({"max_tokens": 1 << 52, "n": 1 << 52}, 1 << 53),
+        ):
+            raw = json.dumps({"model": "m", **more}).encode()
+            self.assertEqual(parse(raw).estimated_tokens(), -(-len(raw) // 4) + output)
+
 
 READ = {"model", "stream", "stream_options", "n", "max_tokens", "max_completion_tokens", "max_output_tokens"}
 

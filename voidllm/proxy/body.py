@@ -49,7 +49,8 @@ _SPACED = {name: b'"%b": ' % name.encode("ascii") for name in _PLAIN}
 _MAX_MODEL_NAME = 256
 _OUTPUT_LIMITS = ("max_completion_tokens", "max_tokens", "max_output_tokens")
 _DEFAULT_OUTPUT = 1000
-_MAX_CHOICES = 128
+_CHOICES = ("n", "best_of")
+_MOST_TOKENS = 1 << 53
 _INCLUDE_USAGE = Raw(b'{"include_usage":true}')
 _TRUE = Raw(b"true")
 
@@ -78,19 +79,22 @@ class Body:
         """Estimate what the call will consume at most, for reservation.
 
         Four bytes a token for the input, plus the output limit the client set for each
-        of its ``n`` choices, else 1,000.
+        of its ``n`` (or ``best_of``) choices, else 1,000. Upstreams differ in which of several
+        limits they heed, so the highest counts.
 
         :raises Refusal: 400 if a limit is not a whole number.
         """
-        output = None
-        for name in _OUTPUT_LIMITS:
-            if (raw := self.fields.get(name)) is not None and (value := _integer(raw, name)) is not None:
-                output = value
-                break
-        choices = 1
-        if (raw := self.fields.get("n")) is not None:
-            choices = min(max(1, _integer(raw, "n") or 1), _MAX_CHOICES)
-        return -(-self.size // 4) + (_DEFAULT_OUTPUT if output is None else output) * choices
+        output = self._highest(_OUTPUT_LIMITS)
+        choices = max(1, self._highest(_CHOICES) or 1)
+        each = _DEFAULT_OUTPUT if output is None else output
+        return -(-self.size // 4) + min(each * choices, _MOST_TOKENS)
+
+    def _highest(self, names: tuple[str, ...]) -> int | None:
+        highest = None
+        for name in names:
+            if (raw := self.fields.get(name)) is not None and (number := _integer(raw, name)) is not None:
+                highest = number if highest is None or number > highest else highest
+        return highest
 
     def encode(self, upstream_model: str, ask_usage: bool) -> bytes:
         """Encode the body for an upstream.
@@ -153,8 +157,8 @@ def _check_keys(raw: bytes, fields: Mapping[str, Raw]) -> None:
 
 def _spaced(fields: Mapping[str, Raw]) -> bytes:
     parts: list[Any] = []
-    for name, value in fields.items():
-        parts += (b", ", _SPACED.get(name) or _encode(name) + b": ", value)
+    for name, raw in fields.items():
+        parts += (b", ", _SPACED.get(name) or _encode(name) + b": ", raw)
     parts[0] = b"{"
     parts.append(b"}")
     return b"".join(parts)
