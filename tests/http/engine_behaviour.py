@@ -262,6 +262,7 @@ class EngineBehaviour:
             b"SSH-2.0-x\r\n\r\n",
             b"HTTP/2.0 200 OK\r\n\r\n",
             b"HTTP/1.1 999 OK\r\nContent-Length: 0\r\n\r\n",
+            b"HTTP/1.1 099 OK\r\nContent-Length: 0\r\n\r\n",
             b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nContent-Length: 3\r\n\r\nabc",
             b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
             b"HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n",

@@ -263,7 +263,7 @@ class UpstreamConnection(Protocol):
             return
         parser = self._parser
         status = parser.get_status_code()
-        if status < 200 and status != 101:
+        if 100 <= status < 200 and status != 101:
             return
         self._status = status
         framing = frame(
