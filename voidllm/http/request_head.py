@@ -8,7 +8,7 @@ from urllib.parse import unquote_to_bytes, urlsplit
 
 from twisted.web.iweb import UNKNOWN_LENGTH
 
-from voidllm.http.upstream import Origin, UpstreamRequest
+from voidllm.http.upstream import FixedHeaders, Origin, UpstreamRequest
 
 #: Framing and connection fields are the pool's business; a caller's are dropped (RFC 9110, 7.6.1).
 _OURS = frozenset(
@@ -75,7 +75,7 @@ class HeadWriter:
     allow CONNECT to port 443 only.
     """
 
-    __slots__ = ("_fields", "_fixed", "_fixed_lines", "_prefix", "_targets")
+    __slots__ = ("_fields", "_fixed", "_prefix", "_targets")
 
     def __init__(self, origin: Origin) -> None:
         self._targets: set[bytes] = set()
@@ -88,8 +88,7 @@ class HeadWriter:
         if origin.proxy_url is not None and origin.scheme == "http":
             self._prefix = b"http://" + host
             self._fixed += proxy_authorization(origin.proxy_url)
-        self._fixed_lines = self._fixed.count(b"\n")
-        if not _is_clean(self._fixed, self._fixed_lines):
+        if not _is_clean(self._fixed, self._fixed.count(b"\n")):
             raise ValueError("the origin has a control character")
 
     def write(self, request: UpstreamRequest) -> bytes:
@@ -107,30 +106,40 @@ class HeadWriter:
             if len(self._targets) >= _REMEMBERED:
                 self._targets.clear()
             self._targets.add(target)
-        parts = [method, b" ", self._prefix, target, self._fixed]
-        lines = self._fixed_lines + 2
+        shared = b""
+        fixed = request.fixed
+        if fixed is not None:
+            # Kept by its owner, not here: what it holds must not outlive it.
+            shared = fixed.lines or self._encode(fixed)
+        if not isinstance(body, bytes):
+            if body.length is UNKNOWN_LENGTH:
+                framing = b"transfer-encoding: chunked\r\n\r\n"
+            else:
+                framing = b"content-length: %d\r\n\r\n" % body.length
+        elif body or method in _BODY_EXPECTED:
+            framing = b"content-length: %d\r\n\r\n" % len(body)
+        else:
+            framing = b"\r\n"
+        own = self._lines(request.headers)
+        return b"%b %b%b%b%b%b%b" % (method, self._prefix, target, self._fixed, shared, own, framing)
+
+    def _encode(self, fixed: FixedHeaders) -> bytes:
+        lines = fixed.lines = self._lines(fixed.pairs)
+        return lines
+
+    def _lines(self, headers: tuple[tuple[bytes, bytes], ...]) -> bytes:
         known = self._fields
-        for name, value in request.headers:
+        lines = []
+        for name, value in headers:
             send = known.get(name)
             if send is None:
                 send = self._judge(name)
             if send:
-                lines += 1
-                parts += (name, b": ", value, b"\r\n")
-        if isinstance(body, bytes):
-            if body or method in _BODY_EXPECTED:
-                parts.append(b"content-length: %d\r\n\r\n" % len(body))
-            else:
-                lines -= 1
-                parts.append(b"\r\n")
-        elif body.length is UNKNOWN_LENGTH:
-            parts.append(b"transfer-encoding: chunked\r\n\r\n")
-        else:
-            parts.append(b"content-length: %d\r\n\r\n" % body.length)
-        head = b"".join(parts)
-        if not _is_clean(head, lines):
+                lines.append(b"%b: %b\r\n" % (name, value))
+        block = lines[0] if len(lines) == 1 else b"".join(lines)
+        if not _is_clean(block, len(lines)):
             raise ValueError("a request header value has a line break or a NUL")
-        return head
+        return block
 
     def _judge(self, name: bytes) -> bool:
         if _TOKEN.match(name) is None:

@@ -51,12 +51,13 @@ class TreqEngine:
         place = (request.origin, request.target)
         url = self._urls.get(place) or self._new_url(place)
         body = request.body
+        fixed = () if request.fixed is None else request.fixed.pairs
         call = _TreqCall(sink)
         call.begin(
             client.request(
                 request.method.decode("ascii"),
                 url,
-                headers=LazyHeaders(request.headers),
+                headers=LazyHeaders((*fixed, *request.headers)),
                 data=BytesBody(body) if isinstance(body, bytes) else body,
                 unbuffered=True,
             )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from attrs import field, frozen
+from attrs import define, field, frozen
 
 from voidllm.core.model import SYSTEM_TLS, UpstreamTLS
 from voidllm.core.values import value
@@ -50,6 +50,18 @@ class Origin:
     proxy_url: str | None = field(default=None, repr=False)
 
 
+@define(eq=False)
+class FixedHeaders:
+    """Headers that many requests have in common, checked and encoded once.
+
+    :ivar pairs: (name, value) pairs.
+    :ivar lines: the pairs as they are sent; ``None`` until a request was sent with them.
+    """
+
+    pairs: tuple[tuple[bytes, bytes], ...] = field(repr=False)
+    lines: bytes | None = field(default=None, init=False, repr=False)
+
+
 @value
 class UpstreamRequest:
     """One request to an upstream.
@@ -63,6 +75,7 @@ class UpstreamRequest:
     :ivar total_timeout_s: from call to last byte; ``None`` for no limit.
     :ivar may_resend: whether a request may be sent again when a *reused* connection
         closed with zero reply bytes. Only with ``body`` as bytes.
+    :ivar fixed: headers that are sent before the others.
     """
 
     origin: Origin
@@ -75,3 +88,4 @@ class UpstreamRequest:
     idle_timeout_s: float | None = 120.0
     total_timeout_s: float | None = None
     may_resend: bool = True
+    fixed: FixedHeaders | None = None

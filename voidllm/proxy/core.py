@@ -10,14 +10,16 @@ from voidllm import __version__
 from voidllm.core.model import Deployment
 from voidllm.core.world import World
 from voidllm.gate.gate import Gate
-from voidllm.http.upstream import Origin
+from voidllm.http.upstream import FixedHeaders, Origin
 from voidllm.providers import IN_PROCESS, PROVIDERS
 from voidllm.proxy.metrics import ProxyMetrics
 from voidllm.proxy.settings import ProxySettings
 from voidllm.proxy.sweeper import StreamSweeper
 
 _AGENT = (b"user-agent", f"VoidLLM/{__version__}".encode("ascii"))
-_COMMON = ((b"content-type", b"application/json"), _AGENT)
+_JSON = (b"content-type", b"application/json")
+_ACCEPT_STREAM = (b"accept", b"text/event-stream")
+_ACCEPT_ANY = (b"accept", b"*/*")
 _IN_PROCESS_ORIGIN = Origin("in-process", "", 0)
 
 
@@ -26,6 +28,7 @@ class Route:
     """Where one endpoint of one deployment is, in the upstream pool's terms.
 
     :ivar headers: constant headers of a call with a JSON body.
+    :ivar stream_headers: the same of a call that streams.
     :ivar upload_headers: constant headers of a call with a multipart body.
     """
 
@@ -33,8 +36,9 @@ class Route:
     stream_engine: Any
     origin: Origin
     path: bytes
-    headers: tuple[tuple[bytes, bytes], ...] = field(repr=False)
-    upload_headers: tuple[tuple[bytes, bytes], ...] = field(repr=False)
+    headers: FixedHeaders
+    stream_headers: FixedHeaders
+    upload_headers: FixedHeaders
 
 
 @define
@@ -79,8 +83,21 @@ class ProxyCore:
     def _work_out(self, deployment: Deployment, endpoint: str) -> Route:
         if deployment.provider in IN_PROCESS:
             path = b"/v1/" + endpoint.encode("ascii")
-            return Route(self.in_process, self.in_process, _IN_PROCESS_ORIGIN, path, _COMMON, (_AGENT,))
+            return _route(self.in_process, self.in_process, _IN_PROCESS_ORIGIN, path, ())
         target = PROVIDERS[deployment.provider].target(deployment, endpoint)
         origin = Origin(target.scheme, target.host, target.port, deployment.tls, deployment.proxy_url)
-        headers = _COMMON + target.headers
-        return Route(self.pool, self.stream_pool, origin, target.path, headers, (_AGENT, *target.headers))
+        return _route(self.pool, self.stream_pool, origin, target.path, target.headers)
+
+
+def _route(
+    engine: Any, stream_engine: Any, origin: Origin, path: bytes, headers: tuple[tuple[bytes, bytes], ...]
+) -> Route:
+    return Route(
+        engine,
+        stream_engine,
+        origin,
+        path,
+        FixedHeaders((_JSON, _AGENT, *headers, _ACCEPT_ANY)),
+        FixedHeaders((_JSON, _AGENT, *headers, _ACCEPT_STREAM)),
+        FixedHeaders((_AGENT, *headers)),
+    )

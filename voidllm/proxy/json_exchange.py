@@ -9,9 +9,6 @@ from voidllm.http.upstream import UpstreamRequest
 from voidllm.proxy.body import parse
 from voidllm.proxy.exchange import Exchange
 
-_ACCEPT_STREAM = (b"accept", b"text/event-stream")
-_ACCEPT_ANY = (b"accept", b"*/*")
-
 
 class JSONExchange(Exchange):
     """Reads a JSON body, admits it and sends it on."""
@@ -56,15 +53,13 @@ class JSONExchange(Exchange):
             route.origin,
             b"POST",
             route.path,
-            (
-                *route.headers,
-                (b"x-request-id", self.request.request_id.encode("ascii")),
-                _ACCEPT_STREAM if body.stream else _ACCEPT_ANY,
-            ),
+            ((b"x-request-id", self.request.request_id.encode("ascii")),),
             body.encode(deployment.upstream_model, ask_usage),
             settings.connect_timeout_s,
             settings.head_timeout_s,
             settings.idle_timeout_s,
             None if body.stream or deployment.timeout_ms is None else deployment.timeout_ms / 1000,
+            True,
+            route.stream_headers if body.stream else route.headers,
         )
         self.dispatch(upstream_request, route.stream_engine if body.stream else route.engine)

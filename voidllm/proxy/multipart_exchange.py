@@ -170,7 +170,6 @@ class MultipartExchange(Exchange):
             b"POST",
             route.path,
             (
-                *route.upload_headers,
                 (b"content-type", self._forwarder.content_type),
                 (b"x-request-id", self.request.request_id.encode("ascii")),
             ),
@@ -180,6 +179,7 @@ class MultipartExchange(Exchange):
             core.settings.idle_timeout_s,
             None if streams or timeout_ms is None else timeout_ms / 1000,
             may_resend=False,
+            fixed=route.upload_headers,
         )
         self.dispatch(upstream_request, route.stream_engine if streams else route.engine)
 
