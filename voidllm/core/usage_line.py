@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from typing import Any, Callable
 
+import msgspec
 import ujson
 from attrs import fields, frozen
 
@@ -89,6 +90,7 @@ _BUCKETS = [_PLACES[f"{field.name}_tokens"] for field in fields(TokenCounts)]
 _ARGUMENTS = [(f.name, _PLACES[f.name]) for f in fields(UsageEvent) if f.name != "tokens"]
 
 _dumps = ujson.dumps
+_encode = msgspec.json.Encoder().encode
 _build: Callable[..., UsageEvent] = UsageEvent
 
 
@@ -106,45 +108,49 @@ class Unusable(ValueError):
 def encode_line(event: UsageEvent) -> bytes:
     """Give the line of ``event``: ASCII, without a newline."""
     t = event.tokens
+    values = (
+        VERSION,
+        event.started_ms,
+        event.id,
+        event.request_id,
+        event.kind,
+        event.endpoint,
+        event.org_id,
+        event.key_id,
+        event.key_type,
+        event.status,
+        event.duration_ms,
+        event.model,
+        event.requested_model,
+        event.deployment,
+        event.provider,
+        event.team_id,
+        event.user_id,
+        event.service_account_id,
+        event.parent_id,
+        event.error_code,
+        event.stream,
+        t.input,
+        t.cache_read,
+        t.cache_write,
+        t.output,
+        t.reasoning,
+        t.audio_input,
+        t.audio_output,
+        event.source,
+        event.cost_nano,
+        event.price_version,
+        event.ttft_ms,
+    )
+    try:
+        # 0.3 us against 1.3, but not ASCII where a name is not.
+        line = _encode(values)
+        if line.isascii():
+            return line
+    except (UnicodeEncodeError, OverflowError):
+        pass
     # ASCII, so that a lone surrogate in a name cannot make a line that is not UTF-8.
-    return _dumps(
-        (
-            VERSION,
-            event.started_ms,
-            event.id,
-            event.request_id,
-            event.kind,
-            event.endpoint,
-            event.org_id,
-            event.key_id,
-            event.key_type,
-            event.status,
-            event.duration_ms,
-            event.model,
-            event.requested_model,
-            event.deployment,
-            event.provider,
-            event.team_id,
-            event.user_id,
-            event.service_account_id,
-            event.parent_id,
-            event.error_code,
-            event.stream,
-            t.input,
-            t.cache_read,
-            t.cache_write,
-            t.output,
-            t.reasoning,
-            t.audio_input,
-            t.audio_output,
-            event.source,
-            event.cost_nano,
-            event.price_version,
-            event.ttft_ms,
-        ),
-        escape_forward_slashes=False,
-        allow_nan=False,
-    ).encode("ascii")
+    return _dumps(values, escape_forward_slashes=False, allow_nan=False).encode("ascii")
 
 
 def decode_line(line: bytes) -> UsageEvent:
