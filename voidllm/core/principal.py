@@ -71,4 +71,4 @@ class Principal:
 
     def may_use(self, model_name: str) -> bool:
         """Say whether every access list of this principal holds the canonical ``model_name``."""
-        return all(model_name in allowed for allowed in self.access)
+        return not self.access or all(model_name in allowed for allowed in self.access)

@@ -23,9 +23,10 @@ class Admission:
     :ivar model: what the ask's target means for the principal.
     :ivar reservation: what the limiter counted beforehand.
     :ivar settled: whether :meth:`settle` was called.
+    :ivar settled_ms: when it was, in Unix milliseconds; 0 before.
     """
 
-    __slots__ = ("_gate", "ask", "model", "principal", "reservation", "settled")
+    __slots__ = ("_gate", "ask", "model", "principal", "reservation", "settled", "settled_ms")
 
     def __init__(self, gate: Gate, principal: Principal, model: Model, ask: Ask, reservation: Any) -> None:
         self._gate = gate
@@ -34,6 +35,7 @@ class Admission:
         self.ask = ask
         self.reservation = reservation
         self.settled = False
+        self.settled_ms = 0
 
     def rate_headers(self) -> tuple[tuple[bytes, bytes], ...]:
         """Give ``x-ratelimit-*`` for the reply; ``()`` when nothing is limited."""

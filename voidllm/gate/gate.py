@@ -135,7 +135,7 @@ class Gate:
     def finish(self, admission: Admission, outcome: Outcome) -> None:
         """Count and write what an admitted unit of work used; called by the admission, once."""
         self.in_flight -= 1
-        now_ms = self._wall_ms()
+        now_ms = admission.settled_ms = self._wall_ms()
         self._limiter.settle(admission.reservation, outcome.tokens.total, now_ms)
         ask = admission.ask
         event = finished_row(
@@ -148,9 +148,9 @@ class Gate:
         """Give the reply headers that say how the limits stand; ``()`` without limits."""
         if not admission.principal.counted:
             return ()
-        headers: tuple[tuple[bytes, bytes], ...] = self._limiter.headers(
-            admission.reservation, self._wall_ms()
-        )
+        # After settling these are for the very same reply.
+        now_ms = admission.settled_ms or self._wall_ms()
+        headers: tuple[tuple[bytes, bytes], ...] = self._limiter.headers(admission.reservation, now_ms)
         return headers
 
     def _write_refusal(self, principal: Principal, model: Model | None, ask: Ask, refusal: Refusal) -> None:
@@ -173,5 +173,5 @@ class Gate:
         return Refusal(401, "unauthorized", "invalid API key")
 
     def _since(self, ask: Ask) -> int:
-        passed_s: float = self._seconds() - ask.started_s
-        return max(0, round(passed_s * 1000))
+        passed_ms = round((self._seconds() - ask.started_s) * 1000)
+        return passed_ms if passed_ms > 0 else 0

@@ -76,8 +76,10 @@ class SlidingMinute:
         """Give back tokens that were counted at ``tick``, if that is still remembered."""
         if self.tick - SLOTS < tick <= self.tick:
             slot = tick % SLOTS
-            tokens = min(tokens, self.token_slots[slot])
-            self.token_slots[slot] -= tokens
+            counted = self.token_slots[slot]
+            if tokens > counted:
+                tokens = counted
+            self.token_slots[slot] = counted - tokens
             self.tokens -= tokens
 
     def ticks_until_requests(self, room: int) -> int:
