@@ -21,7 +21,7 @@ from voidllm.core.crypto import (
     key_check_value,
     load_or_create_key,
 )
-from voidllm.core.errors import StateInUse, StoreBusy, StoreTimeout, StoreUnavailable
+from voidllm.core.errors import StateError, StateInUse, StoreBusy, StoreTimeout, StoreUnavailable
 from voidllm.core.snapshots import SnapshotHolder
 from voidllm.core.world import World
 from voidllm.door import Door
@@ -109,7 +109,13 @@ class Gateway:
         :raises StateError: if the state folder or the store can never be used like this.
         """
         world, state_dir = self.world, self.config.state_dir
-        await world.in_thread(world.fs.makedirs, state_dir, 0o700)
+        try:
+            await world.in_thread(world.fs.makedirs, state_dir, 0o700)
+        except OSError as error:
+            raise StateError(
+                f"the state folder {state_dir} cannot be made ({error.strerror}); "
+                "state_dir must be a folder that the gateway's user may write to"
+            ) from None
         attempt = 0
         began_s = world.reactor.seconds()
         while not self._stopping:
@@ -117,14 +123,21 @@ class Gateway:
                 await self.store.start()
                 key = await self._unlock()
                 break
-            except (*_AWAY, StateInUse) as problem:
-                if isinstance(problem, StateInUse) and world.reactor.seconds() - began_s > _IN_USE_S:
+            except StateInUse as problem:
+                left_s = began_s + _IN_USE_S - world.reactor.seconds()
+                if left_s <= 0:
                     raise
-                delay_s = _RETRY_S[min(attempt, len(_RETRY_S) - 1)]
+                if attempt == 0:
+                    wait = f"{_IN_USE_S:g}"
+                    _log.warn("{problem}; it is given {wait} s to end", problem=str(problem), wait=wait)
+                await deferLater(world.reactor, min(_retry_s(attempt), left_s))
+                attempt += 1
+            except _AWAY as problem:
+                delay_s = _retry_s(attempt)
                 attempt += 1
                 _log.warn(
                     "the database cannot be used yet ({problem}); next try in {delay} s",
-                    problem=type(problem).__name__,
+                    problem=str(problem),
                     delay=delay_s,
                 )
                 await deferLater(world.reactor, delay_s)
@@ -287,6 +300,10 @@ class Gateway:
         if self.batcher is not None and self.batcher.running:
             await self.batcher.stopService()
         await self.store.stop()
+
+
+def _retry_s(attempt: int) -> float:
+    return _RETRY_S[min(attempt, len(_RETRY_S) - 1)]
 
 
 def _month_start_ms(now_ms: int) -> int:

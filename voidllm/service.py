@@ -10,7 +10,6 @@ from functools import partial
 from typing import Any, Callable
 
 from twisted.application.service import Service
-from twisted.internet import endpoints
 from twisted.internet.defer import Deferred
 from twisted.internet.task import LoopingCall, deferLater
 from twisted.logger import Logger
@@ -29,14 +28,15 @@ from voidllm.http.front import FrontFactory
 from voidllm.http.resource import ProxyResource
 from voidllm.http.site import StrictSite
 from voidllm.instruments import register
+from voidllm.listening import endpoint, listen, url
 from voidllm.sdnotify import Notifier
 from voidllm.telemetry.logs import Log, start_logging
 from voidllm.telemetry.looplag import LoopLag
 from voidllm.telemetry.metrics import Metrics
+from voidllm.welcome import first_start, welcome
 from voidllm.wiring import front_settings, make_upstreams
 
 _log = Logger()
-_BACKLOG = 4096
 # After the last in-band error event: time for it to reach the sockets.
 _FLUSH_S = 1.0
 
@@ -146,9 +146,8 @@ class GatewayService(Service):
             from voidllm.http.server_tls import server_context_factory
 
             factory = TLSMemoryBIOFactory(server_context_factory(tls.cert, tls.key), False, factory)
-        description = self._listen_on or _endpoint(self._config)
-        endpoint = endpoints.serverFromString(self._world.reactor, description)  # type: ignore[no-untyped-call]
-        self._port = await endpoint.listen(factory)
+        description = self._listen_on or endpoint(self._config)
+        self._port = await listen(self._world.reactor, description, factory)
         await self._gateway.open()
         if self._gateway.state != "ready":
             return
@@ -157,16 +156,25 @@ class GatewayService(Service):
         )
         await self._control.start()
         self._lag.start()
-        self._notifier.send("READY=1", f"STATUS=serving on {description}")
+        where = self._url() or description
+        self._notifier.send("READY=1", f"STATUS=serving on {where}")
         if self._notifier.watchdog_s:
             self._watchdog = LoopingCall(self._notifier.send, "WATCHDOG=1")
             self._watchdog.clock = self._world.reactor
             self._watchdog.start(self._notifier.watchdog_s)
-        _log.info("voidllm {version} is ready on {endpoint}", version=__version__, endpoint=description)
+        _log.info("voidllm {version} is ready on {where}", version=__version__, where=where)
+
+    def _url(self, reachable: bool = False) -> str | None:
+        secure = self._config.server.proxy.tls.enabled or (self._listen_on or "").startswith("ssl:")
+        return url(self._port, secure, reachable)
 
     def _cannot_open(self, failure: Failure) -> None:
-        if isinstance(failure.value, (VoidLLMError, OSError)):
-            _log.critical("the gateway cannot start: {why}", why=failure.getErrorMessage())
+        error = failure.value
+        if isinstance(error, VoidLLMError):
+            _log.critical("the gateway cannot start: {why}", why=str(error))
+        elif isinstance(error, OSError) and error.strerror:
+            why = f"{error.filename}: {error.strerror}" if error.filename else error.strerror
+            _log.critical("the gateway cannot start: {why}", why=why)
         else:
             _log.failure("the gateway cannot start", failure)
         self._notifier.send("STATUS=cannot start")
@@ -176,24 +184,13 @@ class GatewayService(Service):
         reactor.callLater(0, reactor.stop)
 
     def _announce(self, first: FirstCredentials) -> None:
-        host = f"http://127.0.0.1:{self._config.server.proxy.port}"
         path = os.path.join(self._config.state_dir, CREDENTIALS)
         # Straight to the terminal, once, never through the log; a service manager would keep
         # what is printed, so there only the file is named.
-        where = f"First start: organisation, administrator and one API key were made; see {path}\n"
         if "JOURNAL_STREAM" in os.environ:
-            sys.stderr.write(where)
-            return
-        sys.stderr.write(
-            f"\n{where}"
-            f"  administrator  {first.admin_email}\n"
-            f"  password       {first.admin_password}\n"
-            f"  API key        {first.api_key}\n\n"
-            "Try it:\n"
-            f"  curl {host}/v1/chat/completions \\\n"
-            f"    -H 'Authorization: Bearer {first.api_key}' -H 'Content-Type: application/json' \\\n"
-            '    -d \'{"model": "demo", "messages": [{"role": "user", "content": "Hello!"}]}\'\n\n'
-        )
+            sys.stderr.write(first_start(path))
+        else:
+            sys.stderr.write(welcome(first, path, self._config, self._url(reachable=True)))
         sys.stderr.flush()
 
     # -- signals
@@ -219,7 +216,8 @@ class GatewayService(Service):
         except VoidLLMError as error:
             _log.error("the configuration was not reloaded: {why}", why=str(error))
         else:
-            _log.info("the configuration was reloaded; only a restart applies: {keys}", keys=restart or "-")
+            late = f"; only a restart applies {', '.join(restart)}" if restart else ""
+            _log.info("the configuration was reloaded{late}", late=late)
 
     def reload(self) -> list[str]:
         """Take over the configuration file as it is now, or leave all as it was.
@@ -249,7 +247,13 @@ class GatewayService(Service):
         self._gateway.drain()
         self._front.drain()
         drained: Deferred[Any] = self._front.drained()
-        await _within(drained, self._config.server.proxy.drain_timeout.seconds, self._world)
+        patience_s = self._config.server.proxy.drain_timeout.seconds
+        if not drained.called:
+            _log.info(
+                "stopping: what is running has {patience} s to end; a second signal ends it at once",
+                patience=f"{patience_s:g}",
+            )
+        await _within(drained, patience_s, self._world)
         self._gateway.cut()
         await _within(self._front.drained(), _FLUSH_S, self._world)
         if self._port is not None:
@@ -284,10 +288,3 @@ def _settle_garbage() -> None:
     # A snapshot lives long and makes no cycles; the collector need not look at it again.
     gc.collect()
     gc.freeze()
-
-
-def _endpoint(config: Config) -> str:
-    proxy = config.server.proxy
-    if ":" in proxy.host:
-        return f"tcp6:{proxy.port}:interface={proxy.host.replace(':', chr(92) + ':')}:backlog={_BACKLOG}"
-    return f"tcp:{proxy.port}:interface={proxy.host}:backlog={_BACKLOG}"

@@ -11,7 +11,7 @@ from twisted.python import usage
 class Options(usage.Options):
     """Options of ``twistd -n voidllm``; everything else is in the configuration file."""
 
-    synopsis = "twistd -n voidllm [--config FILE] [--listen ENDPOINT]"
+    synopsis = "[--config FILE] [--listen ENDPOINT]"
     longdesc = (
         "Run the VoidLLM gateway. Examples: "
         "'twistd -n voidllm --config etc/voidllm.yaml', "

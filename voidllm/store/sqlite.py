@@ -200,12 +200,15 @@ def _lock(path: str) -> int:
     try:
         fd = os.open(path + ".lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     except OSError as error:
-        raise StateError(f"the store's lock file cannot be opened ({error.strerror})") from None
+        raise StateError(
+            f"{path}.lock cannot be opened ({error.strerror}); its folder must be there, and the gateway's "
+            "user must be allowed to write to it"
+        ) from None
     try:
         fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:
         os.close(fd)
-        raise StateInUse("the store is in use by another process") from None
+        raise StateInUse(f"the store {path} is in use by another process, perhaps a gateway") from None
     return fd
 
 

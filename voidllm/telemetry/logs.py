@@ -13,7 +13,7 @@ from twisted.logger import ILogObserver, Logger, LogLevel, globalLogBeginner
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from voidllm.telemetry.events import exception_of, fields_of, is_ours, level_of, message_of
+from voidllm.telemetry.events import exception_of, fields_of, level_of, message_of
 
 _RANK = {"debug": 0, "info": 1, "warn": 2, "error": 3, "critical": 4}
 _COLOURS = {"debug": "\033[2m", "warn": "\033[33m", "error": "\033[31m", "critical": "\033[1;31m"}
@@ -75,7 +75,7 @@ class Log:
     def __call__(self, event: Mapping[str, Any]) -> None:
         """Write one event, if its level is high enough."""
         least = self.level
-        if least == "info" and not is_ours(str(event.get("log_namespace", ""))):
+        if least == "info" and not str(event.get("log_namespace", "")).startswith("voidllm."):
             least = "warn"
         if _RANK[level_of(event)] < _RANK[least]:
             return
