@@ -9,6 +9,7 @@ import subprocess
 import unittest
 from pathlib import Path
 
+import pytest
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.drills.support import Load, faults_in, journal_bytes, mock_model, sqlite_rows
@@ -53,6 +54,7 @@ class DiskFullTests(SynchronousTestCase):
         self.assertEqual(len([row for row in rows.all if row[1] == 200]), answered)
         self.assertEqual(rows.detail, rows.hourly)
 
+    @pytest.mark.slow
     def test_small_disk(self) -> None:
         """The state folder's file system fills up under load."""
         self._mount(self.folder / "state")

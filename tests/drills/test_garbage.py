@@ -184,6 +184,7 @@ class GarbageTests(SynchronousTestCase):
                 self.refused(name, reply)
         self.sound()
 
+    @pytest.mark.slow
     def test_big_and_slow(self) -> None:
         """A gigabyte is refused unread; a slow head and a slow body are given up; others are served."""
         reply = self.ask(head(self.key, CHAT, GIGABYTE, str(uuid.uuid4())))

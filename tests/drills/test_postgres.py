@@ -79,7 +79,7 @@ class PostgresTests(SynchronousTestCase):
         gateway = self.gateway().start()
         idle = Gateway(self.mktemp()).start()
         self.addCleanup(idle.kill)
-        load = Load(gateway.port, gateway.key, ["plain", "demo"], CLIENTS, 3).start()
+        load = Load(gateway.port, gateway.key, ["plain"], CLIENTS, 3).start()
 
         def more(count: int) -> None:
             goal = len(load.completed) + count
