@@ -108,7 +108,12 @@ async def bootstrap(
 def write_private(fs: FileSystem, path: str, data: bytes) -> None:
     """Write a file of mode 0600 as a whole: readers see the old content or the new."""
     temporary = path + ".new"
-    fd = fs.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+    # What is there was left by a crash, or put there by somebody who wants to read along.
+    try:
+        fs.unlink(temporary)
+    except FileNotFoundError:
+        pass
+    fd = fs.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
     try:
         view = memoryview(data)
         while view:

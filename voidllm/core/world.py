@@ -7,8 +7,10 @@ except through the :class:`World` that it was given.
 
 from __future__ import annotations
 
+import errno
 import os
 import random
+import stat
 import time
 from typing import Any, Callable, Protocol
 
@@ -51,8 +53,17 @@ class RealFileSystem:
 
     @staticmethod
     def makedirs(path: str, mode: int = 0o700) -> None:
-        """Make ``path`` and its parents; an existing folder is no error."""
+        """Make ``path`` and its parents; an existing folder is no error.
+
+        :raises PermissionError: if everybody may write to the folder: whatever is in it, links
+            to places of other people among it, may have been put there by anybody.
+        """
         os.makedirs(path, mode, exist_ok=True)
+        found = os.stat(path)
+        if found.st_mode & stat.S_IWOTH:
+            raise PermissionError(errno.EPERM, "everybody may write to this folder (chmod 700 it)", path)
+        if found.st_mode & stat.S_IWGRP and found.st_uid == os.geteuid():
+            os.chmod(path, stat.S_IMODE(found.st_mode) & ~stat.S_IWGRP)
 
 
 def _wall_ms() -> int:
