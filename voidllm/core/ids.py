@@ -21,7 +21,7 @@ def uuid7(now_ms: int, random_bytes: Callable[[int], bytes]) -> str:
     :param random_bytes: source of randomness, ``os.urandom``-like.
     :returns: the 36-character lower-case text form.
     """
-    return _join(now_ms, _tail(random_bytes(_RANDOM).hex()))
+    return _start(now_ms) + _tail(random_bytes(_RANDOM).hex())
 
 
 class IdSource:
@@ -32,11 +32,13 @@ class IdSource:
     :param random_bytes: source of randomness, ``os.urandom``-like; asked when the first id is made.
     """
 
-    __slots__ = ("_random_bytes", "_tails")
+    __slots__ = ("_now_ms", "_random_bytes", "_start", "_tails")
 
     def __init__(self, random_bytes: Callable[[int], bytes]) -> None:
         self._random_bytes = random_bytes
         self._tails: list[str] = []
+        self._now_ms = -1
+        self._start = ""
 
     def __call__(self, now_ms: int) -> str:
         """Make an id.
@@ -46,7 +48,10 @@ class IdSource:
         if not self._tails:
             text = self._random_bytes(_RANDOM * _AT_ONCE).hex()
             self._tails = [_tail(text[at : at + 2 * _RANDOM]) for at in range(0, len(text), 2 * _RANDOM)]
-        return _join(now_ms, self._tails.pop())
+        if now_ms != self._now_ms:
+            self._now_ms = now_ms
+            self._start = _start(now_ms)
+        return self._start + self._tails.pop()
 
 
 def _tail(text: str) -> str:
@@ -54,9 +59,9 @@ def _tail(text: str) -> str:
     return f"7{text[1:4]}-{_VARIANT[text[4]]}{text[5:8]}-{text[8:]}"
 
 
-def _join(now_ms: int, tail: str) -> str:
+def _start(now_ms: int) -> str:
     text = "%012x" % (now_ms & 0xFFFFFFFFFFFF)
-    return f"{text[:8]}-{text[8:]}-{tail}"
+    return f"{text[:8]}-{text[8:]}-"
 
 
 def is_uuid(value: bytes) -> bool:

@@ -102,9 +102,10 @@ class Head:
     :ivar keep_alive: whether the client lets the connection live on.
     :ivar expects: whether the client waits for ``100 Continue``.
     :ivar request_id: the first ``X-Request-Id``, unchecked, or ``None``.
+    :ivar complete: whether the parser agrees that the head ends where we cut it.
     """
 
-    __slots__ = ("_complete", "content_length", "expects", "headers", "keep_alive", "line", "request_id")
+    __slots__ = ("complete", "content_length", "expects", "headers", "keep_alive", "line", "request_id")
 
     def __init__(self, line: RequestLine) -> None:
         self.line = line
@@ -113,7 +114,7 @@ class Head:
         self.keep_alive = True
         self.expects = False
         self.request_id: bytes | None = None
-        self._complete = False
+        self.complete = False
 
     def on_header(self, name: bytes, value: bytes) -> None:
         """Take one field from the parser."""
@@ -121,12 +122,7 @@ class Head:
 
     def on_headers_complete(self) -> None:
         """The parser has seen the empty line."""
-        self._complete = True
-
-    @property
-    def complete(self) -> bool:
-        """Whether the parser agrees that the head ends where we cut it."""
-        return self._complete
+        self.complete = True
 
 
 def parse_head(data: bytes, line: RequestLine, max_fields: int) -> Head:

@@ -85,17 +85,22 @@ def _chat_tokens(usage: _ChatUsage) -> TokenCounts:
     cache_read = cache_write = audio_input = reasoning = audio_output = 0
     read, wrote = usage.prompt_tokens_details, usage.completion_tokens_details
     if read is not None:
-        cache_read = min(read.cached_tokens or 0, prompt)
-        prompt -= cache_read
-        cache_write = min(read.cache_write_tokens or 0, prompt)
-        prompt -= cache_write
-        audio_input = min(read.audio_tokens or 0, prompt)
-        prompt -= audio_input
+        if read.cached_tokens:
+            cache_read = min(read.cached_tokens, prompt)
+            prompt -= cache_read
+        if read.cache_write_tokens:
+            cache_write = min(read.cache_write_tokens, prompt)
+            prompt -= cache_write
+        if read.audio_tokens:
+            audio_input = min(read.audio_tokens, prompt)
+            prompt -= audio_input
     if wrote is not None:
-        reasoning = min(wrote.reasoning_tokens or 0, completion)
-        completion -= reasoning
-        audio_output = min(wrote.audio_tokens or 0, completion)
-        completion -= audio_output
+        if wrote.reasoning_tokens:
+            reasoning = min(wrote.reasoning_tokens, completion)
+            completion -= reasoning
+        if wrote.audio_tokens:
+            audio_output = min(wrote.audio_tokens, completion)
+            completion -= audio_output
     return TokenCounts(prompt, cache_read, cache_write, completion, reasoning, audio_input, audio_output)
 
 
