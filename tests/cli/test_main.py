@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -18,6 +19,7 @@ from voidllm.cli import keys
 from voidllm.cli.main import main
 from voidllm.cli.tables import printable, table
 from voidllm.cli.usage import _show
+from voidllm.config import load
 
 
 def invoke(*arguments: str, **env: str) -> Any:
@@ -98,7 +100,9 @@ class Parsing(SynchronousTestCase):
         config.write_text("{}")
         options = "--type team --team blue --model a --model b --scope inference --tokens-per-day 0"
         done = invoke("-c", str(config), "keys", "create", "-q", *options.split())
-        self.assertEqual(done.output, "k\n")
+        self.assertEqual(done.stdout, "k\n")
+        for name in ("a", "b"):
+            self.assertIn(f"warning: the configuration has no model or alias {name}\n", done.stderr)
         expected = {
             "name": "API key",
             "key_type": "team_key",
@@ -126,8 +130,23 @@ class CheckingTheConfiguration(SynchronousTestCase):
         """Key path and line of each, on standard error, exit status 1."""
         done = self._check("workers: many\nserver: {proxy: {prot: 1}}\n")
         self.assertEqual((done.exit_code, done.stdout), (1, ""))
-        for said in (":1: workers", ":2: server.proxy"):
+        for said in ("cannot be used:\n", ":1: workers", ":2: server.proxy"):
             self.assertIn(said, done.stderr)
+
+    def test_a_misspelt_provider(self) -> None:
+        """What may have been meant is said."""
+        done = self._check("models: [{name: m, provider: opneai}]\n")
+        self.assertIn("did you mean openai?", done.stderr)
+
+    def test_no_file(self) -> None:
+        """That the defaults were looked at, and no file, is said."""
+        folder = Path(self.mktemp())
+        folder.mkdir()
+        self.patch(os, "getcwd", lambda: str(folder))
+        self.patch(load, "SYSTEM_FILE", str(folder / "none.yaml"))
+        done = invoke("check-config")
+        self.assertEqual((done.exit_code, done.stdout), (0, "configuration is valid\n"))
+        self.assertIn("no configuration file", done.stderr)
 
     def test_a_named_file_that_is_missing(self) -> None:
         """It is an error, not a default."""
@@ -160,6 +179,7 @@ class Tables(SynchronousTestCase):
         }
         shown = _show(["status"], [row, {**row, "status": "502"}])
         self.assertIn("1,234", shown)
+        self.assertIn("  0.100000\n", shown)
         last = shown.splitlines()[-1]
         self.assertEqual(
             last, "total: 2,468 requests, 10 + 12 tokens, 0.200000 USD (2 requests without a price)"

@@ -45,6 +45,14 @@ class Running(SynchronousTestCase):
         self.gateway.cli("keys", "revoke", f"{new[:6]}...{new[-4:]}")
         self._within_a_second(new, 401)
 
+    def test_a_file_that_only_the_gateway_can_read_whole(self) -> None:
+        """A running gateway is asked, whatever else of the configuration cannot be understood here."""
+        with self.gateway.config.open("a") as config:
+            config.write("redis: {url: '${NOT_SET}'}\nmcp_servers: '${NOT_SET_EITHER}'\n")
+        text = self.gateway.config.read_text()
+        self.gateway.config.write_text(text.replace("driver: sqlite", "driver: ${NOT_SET}"))
+        self.assertIn("first key", self.gateway.cli("keys", "list"))
+
     def test_limits_and_models_of_a_key_hold(self) -> None:
         """What a key was made with is what it may do."""
         none = self.gateway.cli("keys", "create", "--no-models").strip()

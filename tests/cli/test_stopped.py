@@ -16,6 +16,7 @@ from tests.servers import postgres
 from tests.store.support import event
 from voidllm.cli import client, offline
 from voidllm.cli.failures import Unreachable
+from voidllm.cli.settings import Settings
 from voidllm.config import load_config
 from voidllm.store import open_store
 from voidllm.usage.journal import Journal
@@ -68,7 +69,7 @@ class Keys(CliCase):
     async def test_mistakes_are_told_without_a_traceback(self) -> None:
         """Each expected mistake has a message and its exit status."""
         for arguments, expected, said in (
-            (("keys", "create", "--expires", "soon"), 1, "expires_in"),
+            (("keys", "create", "--expires", "soon"), 1, "such as 90d"),
             (("keys", "create", "--org", "nowhere"), 1, "no such org"),
             (("keys", "create", "--type", "team"), 1, "needs a team"),
             (("keys", "create", "--type", "robot"), 2, "robot"),
@@ -141,8 +142,22 @@ class NotUsable(CliCase):
         with open(self.state_dir / "control.lock", "w", encoding="ascii") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
             with self.assertRaises(Unreachable) as caught:
-                client.perform(self._config(), lambda _: self.fail())
+                self.patch(client, "PATIENCE_S", 0.05)
+                client.perform(Settings(str(self.config)), lambda _: self.fail())
         self.assertIn("nobody answers", str(caught.exception))
+
+    async def test_variables_that_only_the_gateway_knows(self) -> None:
+        """What the commands do not need may be missing here; what they need is named."""
+        text = self.config.read_text()
+        provider = (
+            "\n- {name: real, provider: openai, base_url: 'http://127.0.0.1:1/v1', api_key: '${NOT_SET}'}"
+        )
+        self.config.write_text(text.replace("models:", f"models:{provider}"))
+        self.assertIn("first key", await self.ok("keys", "list"))
+        self.config.write_text(text.replace(self.dsn, "${NOT_SET}"))
+        status, _, err = await self.run_command("keys", "list")
+        self.assertEqual(status, 1)
+        self.assertIn("database.dsn: needs the environment variable NOT_SET", err)
 
     async def test_commands_wait_for_each_other(self) -> None:
         """Two at the same time both get through: the store is one process's at a time."""

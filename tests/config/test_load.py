@@ -47,6 +47,17 @@ class LoadTests(SynchronousTestCase):
             error = self.assertRaises(ConfigErrors, load_config, path, environ, self.folder)
             self.assertEqual(str(error), "no.yaml: cannot be read: No such file or directory")
 
+    def test_parts(self) -> None:
+        """Who needs only some keys is not bothered by what is wrong with the others."""
+        text = "state_dir: s\nmodels: [{name: m, provider: vllm, api_key: '${NOT_SET}'}]\nnonsense: 1\n"
+        path = self._write("p.yaml", text)
+        self.assertRaises(ConfigErrors, load_config, path, {}, self.folder)
+        config = load_config(path, {}, self.folder, parts={"state_dir"})
+        self.assertEqual((os.path.basename(config.state_dir), config.models), ("s", ()))
+        self.assertRaises(ConfigErrors, load_config, path, {}, self.folder, parts={"models"})
+        broken = self._write("q.yaml", "state_dir: [")
+        self.assertRaises(ConfigErrors, load_config, broken, {}, self.folder, parts={"state_dir"})
+
     def test_folder_is_no_file(self) -> None:
         """What cannot be read is an error like any other."""
         self.assertRaises(ConfigErrors, load_config, self.folder, {}, "/")

@@ -112,8 +112,11 @@ def _expiry(value: Mapping[str, Any], now_ms: int) -> int | None:
         else:
             return None
     except (ValueError, OverflowError):
-        field = "expires_at" if duration is None else "expires_in"
-        raise bad(f"{field} is not understood", param=field) from None
+        if duration is None:
+            raise bad(
+                "expires_at must be a moment such as 2026-12-31T12:00:00Z", param="expires_at"
+            ) from None
+        raise bad("expires_in must be a duration such as 90d or 12h", param="expires_in") from None
     if expires > LAST_MS:
         raise bad("the key would outlive the year 9999", param="expires_in" if duration else "expires_at")
     if expires <= now_ms:

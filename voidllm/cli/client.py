@@ -9,6 +9,7 @@ from typing import Any, Awaitable, Callable, Coroutine, Mapping, Protocol, TypeV
 
 from voidllm.cli.failures import Unreachable
 from voidllm.cli.live import LiveClient
+from voidllm.cli.settings import Settings
 
 T = TypeVar("T")
 #: How long a command waits for a store that somebody uses, in seconds, and how often it looks.
@@ -38,14 +39,15 @@ class Client(Protocol):
 Work = Callable[[Any], Coroutine[Any, Any, T]]
 
 
-def perform(config: Any, work: Work[T]) -> T:
+def perform(settings: Settings, work: Work[T]) -> T:
     """Do ``work`` with a client: through the control socket if a gateway answers there, else on the store.
 
     :param work: an async function of a :class:`Client`; it is called once.
     :raises Failed: with a message for people.
     """
-    client = LiveClient.reach(config.state_dir)
-    if client is None and config.database.driver != "sqlite":
+    client = LiveClient.reach(settings.place().state_dir)
+    config = settings.store() if client is None else None
+    if config is not None and config.database.driver != "sqlite":
         client = _wait(config)
     if client is not None:
         try:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from typing import Any
+from typing import Any, Callable
 
 import click
 
@@ -17,6 +17,10 @@ _TYPES = {"user": "user_key", "team": "team_key", "sa": "sa_key"}
 _KEY_TYPES = [*_TYPES, *_TYPES.values()]
 _UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _PAGE = "100"
+
+
+def _limit(name: str, meaning: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    return click.option(name, type=click.IntRange(0), metavar="N", help=meaning)
 
 
 @click.group()
@@ -34,12 +38,13 @@ def keys() -> None:
     """
 
 
-@keys.command()
+@keys.command(short_help="Make an API key and print it, this once.")
 @click.option("--name", default="API key", show_default=True, help="What the key is for.")
 @click.option(
     "--type",
     "key_type",
     type=click.Choice(_KEY_TYPES),
+    metavar="[user|team|sa]",
     default="user",
     help="Who it speaks for: a user (default), a team, or a service account.",
 )
@@ -61,11 +66,11 @@ def keys() -> None:
     type=click.Choice(["inference", "admin:read", "admin:write"]),
     help="What it is for; repeatable; inference by default.",
 )
-@click.option("--requests-per-minute", type=click.IntRange(0), help="0, the default, is no limit.")
-@click.option("--requests-per-day", type=click.IntRange(0))
-@click.option("--tokens-per-minute", type=click.IntRange(0))
-@click.option("--tokens-per-day", type=click.IntRange(0))
-@click.option("--tokens-per-month", type=click.IntRange(0))
+@_limit("--requests-per-minute", "Limit; 0, the default, is none.")
+@_limit("--requests-per-day", "The same for a day (UTC).")
+@_limit("--tokens-per-minute", "Prompt and completion together.")
+@_limit("--tokens-per-day", "The same for a day (UTC).")
+@_limit("--tokens-per-month", "The same for a calendar month (UTC).")
 @click.option("--json", "as_json", is_flag=True, help="Print everything as JSON.")
 @click.option("-q", "--quiet", is_flag=True, help="Print the key and nothing else.")
 @click.pass_obj
@@ -106,7 +111,7 @@ def create(
     async def work(client: Client) -> dict[str, Any]:
         return await client.create_key(body)
 
-    made = perform(settings.load(), work)
+    made = perform(settings, work)
     if as_json:
         click.echo(json.dumps(made, indent=2))
         return
@@ -115,9 +120,14 @@ def create(
         until = f"expires {made['expires_at']}" if made["expires_at"] else "does not expire"
         click.echo(f"id {made['id']}, {made['key_type']}, {until}", err=True)
         click.echo("This is the only time that the key is shown; keep it in a safe place.", err=True)
+    if models and (known := settings.models()) is not None:
+        for name in models:
+            if name not in known:
+                shown = printable(name)
+                click.echo(f"warning: the configuration has no model or alias {shown}", err=True)
 
 
-@keys.command("list")
+@keys.command("list", short_help="List API keys, oldest first.")
 @click.option("--org", metavar="SLUG|ID", help="Only this organisation's.")
 @click.option("--all", "everything", is_flag=True, help="Revoked keys too.")
 @click.option("--json", "as_json", is_flag=True, help='Print {"data": [...]}.')
@@ -137,7 +147,7 @@ def list_(settings: Settings, org: str | None, everything: bool, as_json: bool) 
     async def work(client: Client) -> list[dict[str, Any]]:
         return await _every(client, query)
 
-    found = perform(settings.load(), work)
+    found = perform(settings, work)
     if as_json:
         click.echo(json.dumps({"data": found}, indent=2))
         return
@@ -171,7 +181,7 @@ def revoke(settings: Settings, key: str) -> None:
     async def work(client: Client) -> dict[str, Any]:
         return await client.revoke_key(await _resolve(client, key))
 
-    gone = perform(settings.load(), work)
+    gone = perform(settings, work)
     click.echo(f"revoked {gone['key_hint']} ({printable(gone['name'])}), id {gone['id']}", err=True)
 
 
@@ -196,7 +206,7 @@ def rotate(settings: Settings, key: str, grace: str | None, as_json: bool, quiet
     async def work(client: Client) -> dict[str, Any]:
         return await client.rotate_key(await _resolve(client, key), body)
 
-    rotated = perform(settings.load(), work)
+    rotated = perform(settings, work)
     if as_json:
         click.echo(json.dumps(rotated, indent=2))
         return
@@ -225,7 +235,7 @@ async def _resolve(client: Client, given: str) -> str:
         return given.lower()
     found = [key for key in await _every(client, {}) if key["key_hint"] == given]
     if not found:
-        raise Failed("no key that is not revoked has this id or hint; see 'voidllm keys list'")
+        raise Failed("no live key has this id or hint; see 'voidllm keys list --all'")
     if len(found) > 1:
         ids = ", ".join(key["id"] for key in found)
         raise Failed(f"several keys have this hint; give the id of one of them: {ids}")

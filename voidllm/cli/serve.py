@@ -9,7 +9,7 @@ import click
 from voidllm.cli.settings import Settings
 
 
-@click.command()
+@click.command(short_help="Run the gateway in the foreground.")
 @click.option(
     "-l",
     "--listen",

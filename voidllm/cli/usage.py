@@ -57,7 +57,7 @@ def usage(settings: Settings, group_by: str, since: str, until: str | None, as_j
     async def work(client: Client) -> dict[str, Any]:
         return await client.usage(query)
 
-    report = perform(settings.load(), work)
+    report = perform(settings, work)
     if as_json:
         click.echo(json.dumps({"data": report["data"]}, indent=2))
         return
@@ -70,7 +70,7 @@ def _show(groups: list[str], data: list[dict[str, Any]]) -> str:
     rows = [
         [printable(str(row[name])) or "-" for name in groups]
         + [f"{row[name]:,}" for name in _NUMBERS]
-        + [row["cost"]]
+        + [_dollars(row["cost_nano"])]
         for row in data
     ]
     right = frozenset(range(len(groups), len(header)))
@@ -78,6 +78,10 @@ def _show(groups: list[str], data: list[dict[str, Any]]) -> str:
     if "status" in groups:
         lines[1:] = [_tinted(row["status"], line) for row, line in zip(data, lines[1:], strict=True)]
     return "\n".join([*lines, paint(_total(data), bold=True)])
+
+
+def _dollars(nano: int) -> str:
+    return f"{nano // _NANO:,}.{nano % _NANO // 1000:06d}"
 
 
 def _tinted(status: str, line: str) -> str:
@@ -90,8 +94,5 @@ def _total(data: list[dict[str, Any]]) -> str:
     requests, prompt, completion = (sum(row[name] for row in data) for name in _NUMBERS)
     nano = sum(row["cost_nano"] for row in data)
     unpriced = sum(row["unpriced_requests"] for row in data)
-    text = (
-        f"total: {requests:,} requests, {prompt:,} + {completion:,} tokens, "
-        f"{nano // _NANO:,}.{nano % _NANO // 1000:06d} USD"
-    )
+    text = f"total: {requests:,} requests, {prompt:,} + {completion:,} tokens, {_dollars(nano)} USD"
     return f"{text} ({unpriced:,} requests without a price)" if unpriced else text

@@ -7,7 +7,7 @@ import ipaddress
 import re
 from decimal import Decimal
 from types import UnionType
-from typing import Annotated, Any, Callable, Iterator, TypeVar, Union, get_args, get_origin
+from typing import Annotated, Any, Callable, Collection, Iterator, TypeVar, Union, get_args, get_origin
 
 import attrs
 from cattrs import AttributeValidationNote, Converter, IterableValidationNote
@@ -105,7 +105,8 @@ def _annotated(converter: Converter, kind: Any) -> Callable[[Any, Any], Any]:
             if isinstance(rule, Range):
                 result = _within(rule, result)
             elif isinstance(rule, OneOf) and result not in rule.choices:
-                raise Unusable(f"must be one of {', '.join(rule.choices)}")
+                choices = [choice for choice in rule.choices if choice]
+                raise Unusable(f"must be one of {', '.join(choices)}{_meant(result, choices)}")
             elif isinstance(rule, Text):
                 _fits(rule, result)
         return result
@@ -205,13 +206,18 @@ def _failures(error: BaseException, path: Path) -> Iterator[tuple[Path, str]]:
     elif isinstance(error, ForbiddenExtraKeysError):
         known = [a.name for a in attrs.fields(error.cl) if about(a)]
         for name in sorted(error.extra_fields):
-            close = difflib.get_close_matches(name, known, 1, 0.6)
-            yield (*path, name), "is not a known key" + (f"; did you mean {close[0]}?" if close else "")
+            yield (*path, name), f"is not a known key{_meant(name, known)}"
     elif isinstance(error, Unusable):
         yield path, str(error)
     else:
         # Texts of foreign exceptions may quote the value.
         yield path, "has a value that cannot be used"
+
+
+def _meant(given: str, known: Collection[str]) -> str:
+    """Suggest what may have been meant, if anything is close."""
+    close = difflib.get_close_matches(given, known, 1, 0.6)
+    return f"; did you mean {close[0]}?" if close else ""
 
 
 def _without(tree: Any, path: Path) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from typing import Any, Mapping
+from typing import Any, Collection, Mapping
 
 import attrs
 
@@ -29,7 +29,11 @@ _MOST_BYTES = 1024 * 1024
 
 
 def load_config(
-    path: str | None, environ: Mapping[str, str], cwd: str, fs: FileSystem | None = None
+    path: str | None,
+    environ: Mapping[str, str],
+    cwd: str,
+    fs: FileSystem | None = None,
+    parts: Collection[str] | None = None,
 ) -> Config:
     """Load the configuration of this process.
 
@@ -38,16 +42,18 @@ def load_config(
 
     :param path: what ``--config`` named, or ``None``.
     :param cwd: the working directory; relative paths, those in the file too, begin there.
+    :param parts: the top-level keys that count, for who needs no more; all others are at their
+        defaults, whatever the file says.
     :raises ConfigErrors: if a named file is missing, or with everything that is wrong in it.
     """
     files = fs or RealFileSystem()
     named = path or environ.get("VOIDLLM_CONFIG")
     if named:
-        return parse_config(_read(files, os.path.join(cwd, named), named), environ, named, cwd)
+        return parse_config(_read(files, os.path.join(cwd, named), named), environ, named, cwd, parts)
     for candidate in (LOCAL_FILE, SYSTEM_FILE):
         full = os.path.join(cwd, candidate)
         if files.exists(full):
-            return parse_config(_read(files, full, candidate), environ, candidate, cwd)
+            return parse_config(_read(files, full, candidate), environ, candidate, cwd, parts)
     return from_environment(environ, cwd)
 
 
@@ -63,12 +69,19 @@ def from_environment(environ: Mapping[str, str], cwd: str = "") -> Config:
     return _finish(Document(root=root), "environment", None, cwd)
 
 
-def parse_config(text: str | bytes, environ: Mapping[str, str], source_name: str, cwd: str = "") -> Config:
+def parse_config(
+    text: str | bytes,
+    environ: Mapping[str, str],
+    source_name: str,
+    cwd: str = "",
+    parts: Collection[str] | None = None,
+) -> Config:
     """Make the configuration that a file holds; pure.
 
     :param environ: for ``${VAR}``.
     :param source_name: what messages call the file.
     :param cwd: relative paths are joined to it; ``""`` leaves them as they are.
+    :param parts: see :func:`load_config`.
     :raises ConfigErrors: with everything that is wrong.
     """
     if len(text) > _MOST_BYTES:
@@ -78,7 +91,17 @@ def parse_config(text: str | bytes, environ: Mapping[str, str], source_name: str
             text = text.decode("utf-8")
         except UnicodeDecodeError:
             raise ConfigErrors(source_name, [Problem((), "is not UTF-8")]) from None
-    return _finish(read_tree(text, environ), source_name, source_name, cwd)
+    document = read_tree(text, environ)
+    if parts is not None:
+        _keep(document, parts)
+    return _finish(document, source_name, source_name, cwd)
+
+
+def _keep(document: Document, parts: Collection[str]) -> None:
+    """Forget all top-level keys but ``parts``, and what is wrong with them."""
+    if isinstance(document.root, dict):
+        document.root = {name: value for name, value in document.root.items() if name in parts}
+    document.problems = [one for one in document.problems if not one.path or one.path[0] in parts]
 
 
 def _finish(document: Document, name: str, source: str | None, cwd: str) -> Config:
