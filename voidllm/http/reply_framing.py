@@ -40,7 +40,7 @@ def frame(
     :param headers: lower-case names; the parser has refused contradictory ones.
     :param keep_alive: the parser's opinion.
     """
-    framing = ReplyFraming(reusable=keep_alive)
+    framing = ReplyFraming(False, True, keep_alive)
     if (version != "1.1" and version != "1.0") or not 200 <= status <= 599:
         framing.fault = "the reply's version or status is not one of HTTP/1"
         return framing

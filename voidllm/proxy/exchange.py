@@ -28,6 +28,7 @@ from voidllm.proxy.relay import BufferedRelay, OpaqueRelay, Relay
 from voidllm.proxy.stream import StreamRelay
 from voidllm.usage.metering import Metered
 
+_JSON = b"application/json"
 CLIENT_CLOSED = "client_closed"
 NOTHING = Metered(NO_TOKENS, "none")
 
@@ -117,7 +118,8 @@ class Exchange:
         kind = b""
         for name, value in headers:
             if name == b"content-type":
-                kind = value.split(b";", 1)[0].strip().lower()
+                # Nearly always this very word: taking it apart costs 0.5 us.
+                kind = value if value == _JSON else value.split(b";", 1)[0].strip().lower()
                 break
         early = self._relay if isinstance(self._relay, StreamRelay) else None
         relay: Relay
@@ -129,7 +131,7 @@ class Exchange:
         else:
             if early is not None:
                 early.detach()
-            structured = not kind or kind == b"application/json" or kind.endswith(b"+json")
+            structured = not kind or kind == _JSON or kind.endswith(b"+json")
             relay = BufferedRelay(self) if structured or not 200 <= status < 300 else OpaqueRelay(self)
         self._relay = relay
         relay.head(status, headers)

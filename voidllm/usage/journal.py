@@ -148,6 +148,8 @@ class Journal:
                 if self._fd < 0:
                     self._open_segment()
                 written = self._write(self._fd, line)
+                if written == len(line):
+                    break
                 problem = OSError(errno.ENOSPC, "short write")
             except OSError as refused:
                 if refused.errno not in _FULL:
@@ -156,8 +158,6 @@ class Journal:
                         self._seal(sync=False)
                     raise
                 written, problem = 0, refused
-            if written == len(line):
-                break
             if written:
                 self._undo()
             if not self._reserve.release():
