@@ -227,14 +227,19 @@ def metrics(port: int) -> dict[str, float]:
     return {name: float(value) for name, value in pairs}
 
 
-def lag_over(now: Mapping[str, float], before: Mapping[str, float], seconds: float) -> int:
-    """Count how often the event loop was later than ``seconds`` between two scrapes."""
+_LAG = re.compile(r'voidllm_event_loop_lag_seconds_bucket\{le="([^"]+)"\}')
 
-    def count(scraped: Mapping[str, float]) -> float:
-        below = scraped[f'voidllm_event_loop_lag_seconds_bucket{{le="{seconds}"}}']
-        return scraped["voidllm_event_loop_lag_seconds_count"] - below
 
-    return int(count(now) - count(before))
+def worst_lag(now: Mapping[str, float], before: Mapping[str, float]) -> tuple[float, float]:
+    """Say between which two numbers of seconds the event loop's worst lag between two scrapes was."""
+    below, reached, last = 0.0, (0.0, 0.0), 0.0
+    buckets = sorted((float(found[1]), found[0]) for found in map(_LAG.fullmatch, now) if found)
+    for edge, name in buckets:
+        count = now[name] - before[name]
+        if count > last:
+            reached = (below, edge)
+        below, last = edge, count
+    return reached
 
 
 def descriptors(pid: int) -> int:

@@ -17,9 +17,9 @@ from tests.drills.support import (
     chat_body,
     faults_in,
     journal_bytes,
-    lag_over,
     metrics,
     mock_model,
+    worst_lag,
 )
 from tests.harness import Gateway, MockLLM, request, wait_until
 from tests.servers import PostgresServer
@@ -97,8 +97,8 @@ class PostgresTests(SynchronousTestCase):
             committed = metrics(gateway.port)[COMMITTED]
             wait_until(lambda: metrics(gateway.port)[COMMITTED] > committed + 200, "the batcher to go on", 60)
             return (
-                lag_over(metrics(gateway.port), before, STALL_S),
-                lag_over(metrics(idle.port), idle_before, STALL_S),
+                worst_lag(metrics(gateway.port), before)[0],
+                worst_lag(metrics(idle.port), idle_before)[1],
             )
 
         more(200)
@@ -110,8 +110,9 @@ class PostgresTests(SynchronousTestCase):
         load.stop()
         self.assertEqual(load.trouble, [])
         self.assertEqual(load.broken, 0)
-        for name, (late, late_when_idle) in found.items():
-            self.assertLessEqual(late, late_when_idle, f"the event loop stalled: {name} {found}")
+        for name, (worst, worst_when_idle) in found.items():
+            # What the machine does to an idle process at the same time is no fault of ours.
+            self.assertLess(worst, worst_when_idle + STALL_S, f"the event loop stalled: {name} {found}")
         self.assertEqual(gateway.stop(), 0)
         self.assertEqual(journal_bytes(gateway), 0)
         rows = self.rows()
