@@ -61,6 +61,14 @@ class Running(SynchronousTestCase):
         wait_until(lambda: self._chat(two) == 200, "the key to be known", 5)
         self.assertEqual([self._chat(two), self._chat(two)], [200, 429])
 
+    def test_the_table_names_keys(self) -> None:
+        """By hint and name, even one that is revoked; JSON has the id."""
+        key = self.gateway.cli("keys", "create", "--name", "app").strip()
+        self._within_a_second(key, 200)
+        self.gateway.cli("keys", "revoke", f"{key[:6]}...{key[-4:]}")
+        self.assertIn(f"{key[:6]}...{key[-4:]} app", self.gateway.cli("usage", "--group-by", "key"))
+        self.assertEqual(len(self.gateway.usage("key")[0]["key"]), 36)
+
     def test_usage_is_complete_and_the_same_when_stopped(self) -> None:
         """Whatever was answered before the command is in its report, running, stopped or killed."""
         for _ in range(3):

@@ -52,7 +52,7 @@ class DevTests(unittest.SynchronousTestCase):
         for arguments in ((), ("help",), ("--help",), ("-h",), ("setup", "--help")):
             code, text = self.dev(*arguments)
             self.assertEqual(code, 0)
-            for command in ("setup", "run", "test", "lint", "bench", "deb", "lock"):
+            for command in ("setup", "run", "test", "docs", "lint", "bench", "deb", "lock"):
                 self.assertIn(f"\n  {command} ", text)
             self.assertNotIn("\x1b", text)
 

@@ -15,6 +15,7 @@ T = TypeVar("T")
 #: How long a command waits for a store that somebody uses, in seconds, and how often it looks.
 PATIENCE_S = 5.0
 STEP_S = 0.1
+_PAGE = "100"
 
 
 class Client(Protocol):
@@ -57,6 +58,18 @@ def perform(settings: Settings, work: Work[T]) -> T:
     from voidllm.cli.offline import perform_offline
 
     return perform_offline(config, work)
+
+
+async def every_key(client: Client, query: Mapping[str, str]) -> list[dict[str, Any]]:
+    """Follow the pages of a list of keys to the end."""
+    found: list[dict[str, Any]] = []
+    query = {**query, "limit": _PAGE}
+    while True:
+        page = await client.list_keys(query)
+        found += page["data"]
+        if not page["has_more"]:
+            return found
+        query = {**query, "cursor": page["next_cursor"]}
 
 
 def nobody_answers(config: Any) -> Unreachable:

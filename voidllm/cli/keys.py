@@ -8,7 +8,7 @@ from typing import Any, Callable
 
 import click
 
-from voidllm.cli.client import Client, perform
+from voidllm.cli.client import Client, every_key, perform
 from voidllm.cli.failures import Failed
 from voidllm.cli.settings import Settings
 from voidllm.cli.tables import printable, table
@@ -16,7 +16,6 @@ from voidllm.cli.tables import printable, table
 _TYPES = {"user": "user_key", "team": "team_key", "sa": "sa_key"}
 _KEY_TYPES = [*_TYPES, *_TYPES.values()]
 _UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
-_PAGE = "100"
 
 
 def _limit(name: str, meaning: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
@@ -145,7 +144,7 @@ def list_(settings: Settings, org: str | None, everything: bool, as_json: bool) 
         query["include_revoked"] = "true"
 
     async def work(client: Client) -> list[dict[str, Any]]:
-        return await _every(client, query)
+        return await every_key(client, query)
 
     found = perform(settings, work)
     if as_json:
@@ -217,23 +216,11 @@ def rotate(settings: Settings, key: str, grace: str | None, as_json: bool, quiet
         click.echo("This is the only time that the new key is shown; keep it in a safe place.", err=True)
 
 
-async def _every(client: Client, query: dict[str, str]) -> list[dict[str, Any]]:
-    """Follow the pages to the end."""
-    found: list[dict[str, Any]] = []
-    query = {**query, "limit": _PAGE}
-    while True:
-        page = await client.list_keys(query)
-        found += page["data"]
-        if not page["has_more"]:
-            return found
-        query["cursor"] = page["next_cursor"]
-
-
 async def _resolve(client: Client, given: str) -> str:
     """Find the id of the live key that an id or a hint stands for."""
     if _UUID.fullmatch(given.lower()):
         return given.lower()
-    found = [key for key in await _every(client, {}) if key["key_hint"] == given]
+    found = [key for key in await every_key(client, {}) if key["key_hint"] == given]
     if not found:
         raise Failed("no live key has this id or hint; see 'voidllm keys list --all'")
     if len(found) > 1:

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from voidllm.cli.client import Client, perform
+from voidllm.cli.client import Client, every_key, perform
 from voidllm.cli.settings import Settings
 from voidllm.cli.tables import paint, printable, table
 
@@ -39,11 +39,13 @@ def usage(settings: Settings, group_by: str, since: str, until: str | None, as_j
     """Tell what was used and what it cost, up to this moment.
 
     The resolution is one hour: an hour that overlaps the span counts whole. Refused and failed
-    requests are counted too, by their status. At most the 10,000 most used rows are given.
+    requests are counted too, by their status. The table names keys, JSON has their ids. At most the
+    10,000 most used rows are given.
 
     \b
     Examples:
       voidllm usage
+      voidllm usage --group-by key
       voidllm usage --group-by team,model --since 2026-01-01 --until 2026-02-01
       voidllm usage --json --group-by day --since 7d
     """
@@ -54,14 +56,21 @@ def usage(settings: Settings, group_by: str, since: str, until: str | None, as_j
         # An empty argument would be taken for one that is not given.
         query["group_by"] = ","
 
+    groups = [name.strip() for name in group_by.split(",") if name.strip()]
+
     async def work(client: Client) -> dict[str, Any]:
-        return await client.usage(query)
+        report = await client.usage(query)
+        if "key" in groups and not as_json:
+            found = await every_key(client, {"include_revoked": "true"})
+            names = {key["id"]: f"{key['key_hint']} {key['name']}" for key in found}
+            for row in report["data"]:
+                row["key"] = names.get(row["key"], row["key"])
+        return report
 
     report = perform(settings, work)
     if as_json:
         click.echo(json.dumps({"data": report["data"]}, indent=2))
         return
-    groups = [name.strip() for name in group_by.split(",") if name.strip()]
     click.echo(_show(groups, report["data"]))
 
 
@@ -84,6 +93,10 @@ def _dollars(nano: int) -> str:
     return f"{nano // _NANO:,}.{nano % _NANO // 1000:06d}"
 
 
+def _counted(requests: int) -> str:
+    return f"{requests:,} request{'' if requests == 1 else 's'}"
+
+
 def _tinted(status: str, line: str) -> str:
     if status >= "500":
         return paint(line, fg="red")
@@ -94,5 +107,5 @@ def _total(data: list[dict[str, Any]]) -> str:
     requests, prompt, completion = (sum(row[name] for row in data) for name in _NUMBERS)
     nano = sum(row["cost_nano"] for row in data)
     unpriced = sum(row["unpriced_requests"] for row in data)
-    text = f"total: {requests:,} requests, {prompt:,} + {completion:,} tokens, {_dollars(nano)} USD"
-    return f"{text} ({unpriced:,} requests without a price)" if unpriced else text
+    text = f"total: {_counted(requests)}, {prompt:,} + {completion:,} tokens, {_dollars(nano)} USD"
+    return f"{text} ({_counted(unpriced)} without a price)" if unpriced else text
