@@ -58,6 +58,24 @@ class DemoTests(SynchronousTestCase):
         schema = {"type": "object", "properties": {"next": {"$ref": "#"}}}
         self.assertIsInstance(example(schema), dict)
 
+    def test_no_schema_is_worth_much(self) -> None:
+        """A small schema cannot ask for billions of values, nor for a long text again and again."""
+        twice = {"type": "object", "properties": {f"p{i}": {"$ref": "#"} for i in range(64)}}
+        arrays: dict[str, object] = {"type": "string"}
+        for _ in range(12):
+            arrays = {"type": "array", "minItems": 8, "items": arrays}
+        words = {"$defs": {"a": {"const": "x" * 10_000}}, "type": "array", "minItems": 8}
+        words["items"] = {"type": "array", "minItems": 8, "items": {"$ref": "#/$defs/a"}}
+        names = {"type": "object", "properties": {"n" * 10_000 + str(i): {"$ref": "#"} for i in range(4)}}
+        for schema in (twice, arrays, words, names):
+            self.assertLess(len(ujson.dumps(example(schema))), 100_000)
+
+    def test_inputs_are_few(self) -> None:
+        """The demo model answers on the reactor, so that nobody may ask it for too much at once."""
+        for endpoint, field in (("embeddings", "input"), ("rerank", "documents")):
+            body = ujson.dumps({"model": "demo", field: ["x"] * 2049}).encode()
+            self.assertRaises(ValueError, answer, endpoint, body)
+
     def stream(self, endpoint: str, body: bytes) -> list[dict[str, object]]:
         """Ask the demo model for a stream and decode its events."""
         reply = answer(endpoint, body)

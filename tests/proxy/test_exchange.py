@@ -435,6 +435,19 @@ class DemoTests(RigCase):
         self.assertIn(client.status, (200, 400))
         self.assertEqual(self.rig.row.tokens, TokenCounts(input=1, output=self.rig.row.tokens.output))
 
+    def test_what_overflows_is_answered(self) -> None:
+        """Numbers without end and lists without bottom leave nobody waiting."""
+        endless = b'{"type":"json_schema","json_schema":{"schema":{"type":"integer","minimum":1e400}}}'
+        deep = b"[" * 900 + b"]" * 900
+        for more in (
+            b'"response_format":' + endless,
+            b'"response_format":' + endless.replace(b'"type":"integer","minimum"', b'"const"'),
+            b'"messages":[{"role":"user","content":' + deep + b"}]",
+        ):
+            client = self.rig.send(b'{"model":"demo",' + more + b"}")
+            self.assertIn(client.status, (200, 400))
+        self.assertEqual(self.rig.gate.in_flight, 0)
+
 
 class UploadTests(RigCase):
     """Multipart bodies."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import struct
-from typing import Any, Callable
+from typing import Any, Callable, Sized
 
 import ujson
 
@@ -22,6 +22,7 @@ __all__ = ["DemoReply", "answer"]
 
 _DIMENSIONS = 16
 _MOST_RESULTS = 1000
+_MOST_INPUTS = 2048
 
 
 def answer(endpoint: str, body: bytes) -> DemoReply:
@@ -31,9 +32,16 @@ def answer(endpoint: str, body: bytes) -> DemoReply:
     return _HANDLERS[endpoint](ujson.loads(body))
 
 
+def _few(items: Sized) -> None:
+    # The answer is made on the reactor, where everybody waits for it.
+    if len(items) > _MOST_INPUTS:
+        raise ValueError("too many inputs for the demo model")
+
+
 def _embeddings(request: dict[str, Any]) -> DemoReply:
     inputs = request.get("input")
     items = inputs if isinstance(inputs, list) and inputs and not isinstance(inputs[0], int) else [inputs]
+    _few(items)
     data = []
     for index, item in enumerate(items):
         digest = hashlib.blake2b(dump(item), digest_size=_DIMENSIONS).digest()
@@ -64,6 +72,7 @@ def _moderations(request: dict[str, Any]) -> DemoReply:
 def _rerank(request: dict[str, Any]) -> DemoReply:
     documents = request.get("documents")
     count = len(documents) if isinstance(documents, list) else 0
+    _few(range(count))
     results = [{"index": i, "relevance_score": 1.0 / (i + 1)} for i in range(count)]
     usage = {"total_tokens": max(1, words(documents) + words(request.get("query")))}
     return json_reply({"id": "rerank-demo", "model": "demo", "results": results, "usage": usage})

@@ -85,7 +85,7 @@ class _InProcessCall:
         self._timer = self._producer = None
         try:
             reply = answer(self._request.target.removeprefix(b"/v1/").decode("ascii"), body)
-        except (ValueError, KeyError, TypeError, AttributeError, IndexError):
+        except (ValueError, LookupError, TypeError, AttributeError, ArithmeticError, RecursionError):
             # Any shape that the demo's small readers do not expect.
             reply = _BAD_REQUEST
         self._chunks = list(reply.chunks)
