@@ -208,6 +208,7 @@ class GatewayService(Service):
         else:
             # Rows of what is running go to the journal, which the next start reads.
             self._gateway.cut()
+            _log.warn("a second signal: voidllm ends at once; what was used is in the journal")
             os._exit(1)
 
     def _reload_for_signal(self) -> None:
