@@ -136,7 +136,7 @@ class HeadWriter:
                 send = self._judge(name)
             if send:
                 lines.append(b"%b: %b\r\n" % (name, value))
-        block = lines[0] if len(lines) == 1 else b"".join(lines)
+        block = b"".join(lines)
         if not _is_clean(block, len(lines)):
             raise ValueError("a request header value has a line break or a NUL")
         return block

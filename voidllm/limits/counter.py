@@ -152,12 +152,9 @@ def standing(counters: Sequence[Counter], now: Now) -> Headers:
 
 
 def _reset_ms(window: SlidingMinute | int, now: Now) -> int:
-    if window is _DAY:
-        return _day_end_ms(now)
-    if window is _MONTH:
-        return _month_end_ms(now)
-    assert isinstance(window, SlidingMinute)
-    return _ticks_ms(window.ticks_until_empty(), now)
+    if not isinstance(window, int):
+        return _ticks_ms(window.ticks_until_empty(), now)
+    return _day_end_ms(now) if window == _DAY else _month_end_ms(now)
 
 
 def _ticks_ms(ticks: int, now: Now) -> int:

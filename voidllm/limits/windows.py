@@ -92,7 +92,8 @@ class SlidingMinute:
 
     def ticks_until_empty(self) -> int:
         """Say in how many ticks nothing is remembered."""
-        return max(0, self.last + SLOTS - self.tick) if self.requests or self.tokens else 0
+        ticks = self.last + SLOTS - self.tick
+        return ticks if ticks > 0 and (self.requests or self.tokens) else 0
 
     def _ticks_until(self, total: int, slots: list[int], room: int) -> int:
         for ticks in range(SLOTS):
