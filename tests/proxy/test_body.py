@@ -1,6 +1,7 @@
 """Tests for the checks on request bodies."""
 
 import json
+import tracemalloc
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -72,6 +73,43 @@ class AcceptedTests(SynchronousTestCase):
 
 
 READ = {"model", "stream", "stream_options", "n", "max_tokens", "max_completion_tokens", "max_output_tokens"}
+
+blanks = st.text(" \t\r\n", max_size=2)
+names = st.sampled_from(["a", "b", "model", "\\u0061", "\\n", '\\"', "é", "", "x,y", "}"])
+inner = st.sampled_from(
+    ["1", "12", '"a"', '"}"', '","', '{"a":1,"a":2}', "[]", '[1, {"b":"\\""}]', "null", "1e5"]
+)
+
+
+class DuplicateTests(SynchronousTestCase):
+    """Nothing is dropped by a parse without being noticed."""
+
+    @settings(max_examples=300, deadline=None)
+    @given(st.lists(st.tuples(blanks, names, blanks, blanks, inner, blanks), max_size=5), blanks)
+    def test_every_duplicate_is_found(self, members, before) -> None:
+        """However it is written, and whatever its values are, a name is found twice or it is not."""
+        items = [f'{a}"{name}"{b}:{c}{value}{d}' for a, name, b, c, value, d in members]
+        items.append('"model":"m"')
+        raw = (before + "{" + ",".join(items) + "}" + before).encode()
+        keys = [json.loads(f'"{name}"') for _, name, *_ in members] + ["model"]
+        if len(set(keys)) == len(keys):
+            self.assertEqual(parse(raw).model, "m")
+        else:
+            error = self.assertRaises(Refusal, parse, raw)
+            self.assertEqual(error.code, "duplicate_field")
+
+    def test_large_bodies_cost_no_objects(self) -> None:
+        """Ten million values in an unusual spelling are not made into objects, nor are a million fields."""
+        raw = b'{ "model":"m","x":[' + b"[]," * 3_000_000 + b"[]]}"
+        tracemalloc.start()
+        try:
+            parse(raw)
+            self.assertLess(tracemalloc.get_traced_memory()[1], 4 * len(raw))
+        finally:
+            tracemalloc.stop()
+        fields = b",".join(b'"k%d":1' % number for number in range(1000))
+        error = self.assertRaises(Refusal, parse, b'{"model":"m",' + fields + b"}")
+        self.assertEqual(error.status, 400)
 
 
 class RefusedTests(SynchronousTestCase):

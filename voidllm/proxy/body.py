@@ -6,7 +6,7 @@ the way it will look at them. Only the top level is parsed; values stay byte-exa
 
 from __future__ import annotations
 
-import json
+import re
 from typing import Any, Callable, Mapping
 
 import msgspec
@@ -47,6 +47,11 @@ _PLAIN = _READ | {
 # How such a name begins its member in Python's own default style, which many clients send.
 _SPACED = {name: b'"%b": ' % name.encode("ascii") for name in _PLAIN}
 _MAX_MODEL_NAME = 256
+_MOST_FIELDS = 1000
+_NO_VALUE = Raw()
+# A member's name up to its value, and what may follow a value. Possessive: nothing is tried again.
+_MEMBER = re.compile(rb'[ \t\n\r]*+("[^"\\]*+(?:\\.[^"\\]*+)*+")[ \t\n\r]*+:[ \t\n\r]*+')
+_AFTER_VALUE = re.compile(rb"[ \t\n\r]*+[,}]")
 _OUTPUT_LIMITS = ("max_completion_tokens", "max_tokens", "max_output_tokens")
 _DEFAULT_OUTPUT = 1000
 _CHOICES = ("n", "best_of")
@@ -138,6 +143,8 @@ def parse(raw: bytes) -> Body:
 
 
 def _check_keys(raw: bytes, fields: Mapping[str, Raw]) -> None:
+    if len(fields) > _MOST_FIELDS:
+        raise refuse(f"the request body has more than {_MOST_FIELDS} top-level fields")
     if not fields.keys() <= _PLAIN:
         for key in fields:
             if key not in _PLAIN and (folded := key.casefold()) in _READ:
@@ -149,7 +156,7 @@ def _check_keys(raw: bytes, fields: Mapping[str, Raw]) -> None:
     # The other style has a blank more at each colon and each comma.
     if len(raw) - len(compact) == 2 * len(fields) - 1 and raw == _spaced(fields):
         return
-    duplicate = _duplicate(raw)
+    duplicate = _duplicate(raw, fields)
     if duplicate is not None:
         known = duplicate if duplicate in _PLAIN else None
         raise refuse("a top-level field appears twice", known, "duplicate_field")
@@ -164,24 +171,27 @@ def _spaced(fields: Mapping[str, Raw]) -> bytes:
     return b"".join(parts)
 
 
-def _duplicate(raw: bytes) -> str | None:
-    # The hook runs for inner objects first, so the last call is the top level.
-    last: list[tuple[str, Any]] = []
+def _duplicate(raw: bytes, fields: Mapping[str, Raw]) -> str | None:
+    """Find a name that the object ``raw`` holds twice, given what a parse made of it.
 
-    def hook(pairs: list[tuple[str, Any]]) -> None:
-        nonlocal last
-        last = pairs
-
-    try:
-        # Integers beyond Python's digit limit are valid JSON and not our business.
-        json.loads(raw, object_pairs_hook=hook, parse_int=len)
-    except (ValueError, RecursionError):
-        raise refuse("the request body is not a valid JSON object, or nested too deeply") from None
-    seen = set()
-    for key, _ in last:
-        if key in seen:
+    Walks along the top level and compares it with the parse, which keeps the place of a name's
+    first occurrence and the value of its last. No object is made of what is inside the values:
+    of a large body that would be millions, while everybody waits.
+    """
+    expected = iter(fields.items())
+    at = raw.index(b"{") + 1
+    while (found := _MEMBER.match(raw, at)) is not None:
+        key = _decode_string(found[1])
+        name, value = next(expected, ("", _NO_VALUE))
+        at = found.end()
+        text = bytes(value)
+        if key != name or not text or not raw.startswith(text, at):
             return key
-        seen.add(key)
+        after = _AFTER_VALUE.match(raw, at + len(text))
+        if after is None:
+            # Only the beginning of another value.
+            return key
+        at = after.end()
     return None
 
 
@@ -230,6 +240,6 @@ def _wants_usage(raw: Raw | None) -> bool:
     for key in members:
         if key != "include_usage" and key.casefold() == "include_usage":
             raise refuse("a member of 'stream_options' differs only in letter case", "stream_options")
-    if _duplicate(bytes(raw)) is not None:
+    if _duplicate(bytes(raw), members) is not None:
         raise refuse("a member of 'stream_options' appears twice", "stream_options")
     return _boolean(members.get("include_usage"), "stream_options.include_usage")
