@@ -75,7 +75,7 @@ class LoadTests(SynchronousTestCase):
         self.assertEqual((config.database.driver, config.database.dsn), ("postgres", "postgres://h/d"))
         self.assertEqual((config.settings.admin_key, config.settings.encryption_key), ("k" * 32, "e" * 32))
         self.assertIsNone(config.source)
-        self.assertEqual(len(config.warnings), 1)
+        self.assertEqual(len(config.warnings), 2)
         self._write("voidllm.yaml", "")
         self.assertEqual(load_config(None, environ, self.folder).database.driver, "sqlite")
 

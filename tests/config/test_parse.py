@@ -42,6 +42,8 @@ class GoFileTests(SynchronousTestCase):
             [
                 "settings.license",
                 "settings.license_file",
+                "settings.admin_key",
+                "database.max_idle_conns",
                 "cache.key_ttl",
                 "cache.model_ttl",
                 "cache.alias_ttl",

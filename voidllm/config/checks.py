@@ -17,6 +17,8 @@ _HOST = re.compile(r"[A-Za-z0-9.:%_-]{1,255}\Z")
 _NO_EFFECT: dict[Path, str] = {
     ("settings", "license"): "has no effect: there is one edition with everything in it",
     ("settings", "license_file"): "has no effect: there is one edition with everything in it",
+    ("settings", "admin_key"): "has no effect: API keys open the administration API",
+    ("database", "max_idle_conns"): "has no effect: all connections are kept",
     ("cache", "key_ttl"): "has no effect: changes are visible within a second",
     ("cache", "model_ttl"): "has no effect: changes are visible within a second",
     ("cache", "alias_ttl"): "has no effect: changes are visible within a second",

@@ -23,8 +23,10 @@ class Database:
         "directory; default `voidllm.db` in `state_dir`.",
         show="url",
     )
-    max_open_conns: Annotated[int, Range(1, 1000, 25)] = key(25, "Most connections.")
-    max_idle_conns: Annotated[int, Range(0, 1000)] = key(5, "Connections kept while there is nothing to do.")
+    max_open_conns: Annotated[int, Range(1, 1000, 25)] = key(
+        25, "Connections, all of them kept open; one more hears of changes."
+    )
+    max_idle_conns: Annotated[int, Range(0, 1000)] = key(5, "No effect: all connections are kept.")
     conn_max_lifetime: Annotated[Duration, Range(ms("1s"), ms("52w"), ms("5m"))] = key(
         ms("5m"), "Age at which a connection is replaced."
     )

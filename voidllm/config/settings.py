@@ -113,7 +113,7 @@ class Settings:
     """The installation."""
 
     admin_key: Annotated[str, Text(least=32)] = key(
-        "", "Secret for the administration API, at least 32 characters.", show="secret"
+        "", "No effect: API keys open the administration API. At least 32 characters.", show="secret"
     )
     encryption_key: Annotated[str, Text(least=16)] = key(
         "",
