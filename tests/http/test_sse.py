@@ -1,5 +1,7 @@
 """Tests for splitting event streams."""
 
+import tracemalloc
+
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
@@ -51,6 +53,21 @@ class EventSplitterTests(SynchronousTestCase):
         splitter = EventSplitter()
         self.assertEqual(splitter.feed(b"data: a\r\n\r"), [b"data: a\r\n\r"])
         self.assertEqual(splitter.feed(b"\ndata: b\n\n"), [b"data: b\n\n"])
+
+    def test_a_drip_costs_no_copies(self) -> None:
+        """What is held of a long event is not copied for every byte that comes."""
+        splitter = EventSplitter()
+        splitter.feed(b"data: " + b"x" * (1 << 20))
+        splitter.feed(b"x")
+        tracemalloc.start()
+        try:
+            for _ in range(100):
+                self.assertEqual(splitter.feed(b"x"), [])
+            self.assertLess(tracemalloc.get_traced_memory()[1], 1 << 16)
+        finally:
+            tracemalloc.stop()
+        (event,) = splitter.feed(b"\n\n")
+        self.assertEqual(len(event), 6 + (1 << 20) + 101 + 2)
 
     def test_bound(self) -> None:
         """An event that outgrows the bound is an error instead of a growing buffer."""

@@ -1,6 +1,7 @@
 """Tests for reading token usage out of replies."""
 
 import json
+import tracemalloc
 
 import ujson
 from hypothesis import given
@@ -111,6 +112,24 @@ class BufferedTests(SynchronousTestCase):
         """A large reply is read just as well."""
         body = ujson.dumps({"data": ["x" * 100_000], "usage": {"prompt_tokens": 3}}).encode()
         self.assertEqual(meter_reply(body, 99).tokens.total, 3)
+
+    def test_enormous_replies_make_no_objects(self) -> None:
+        """Millions of values are counted by their size; an enormous usage is none."""
+        choices = b'{"choices":[' + b"{}," * 1_000_000 + b"{}]"
+        small = b',"usage":{"prompt_tokens":3,"completion_tokens":4,"x":[]},"z":' + b"[]}"
+        self.assertEqual(meter_reply(choices + small, 7).tokens, TokenCounts(input=3, output=4))
+        tracemalloc.start()
+        try:
+            metered = meter_reply(choices + b"}", 7)
+            self.assertLess(tracemalloc.get_traced_memory()[1], 16 << 20)
+        finally:
+            tracemalloc.stop()
+        size = len(choices) - len(b'{"choices":')
+        self.assertEqual(
+            (metered.source, metered.tokens), ("estimated", TokenCounts(7, output=-(-size // 4)))
+        )
+        usage = b'{"text":"four","usage":{"prompt_tokens":[' + b"1," * 50_000 + b"1]}}"
+        self.assertEqual(meter_reply(usage, 7).tokens, TokenCounts(input=7, output=1))
 
     def test_without_usage(self) -> None:
         """A reply that does not say is charged the prompt and the text that it holds."""

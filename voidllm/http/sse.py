@@ -30,7 +30,7 @@ class EventSplitter:
 
     def __init__(self, max_event: int = 4 << 20) -> None:
         self._max = max_event
-        self._buffer = b""
+        self._buffer = bytearray()
         self._scanned = 0
         self._after_cr = False
 
@@ -44,34 +44,41 @@ class EventSplitter:
             self._after_cr = False
             if data.startswith(b"\n"):
                 data = data[1:]
-        if self._buffer:
-            data = self._buffer + data
-        elif data.endswith(b"\n\n") and b"\r" not in data and data.find(b"\n\n") == len(data) - 2:
+        buffer = self._buffer
+        if (
+            not buffer
+            and data.endswith(b"\n\n")
+            and b"\r" not in data
+            and data.find(b"\n\n") == len(data) - 2
+        ):
             return [data]
+        # In place: a sender of single bytes must not cost a copy of all that is held for each.
+        buffer += data
         events = []
         start = 0
         search = _BLANK_LINE.search
-        found = search(data, self._scanned)
+        found = search(buffer, self._scanned)
         while found is not None:
             end = found.end()
-            events.append(data[start:end])
+            events.append(bytes(buffer[start:end]))
             start = end
-            found = search(data, end)
-        self._buffer = data[start:] if start else data
-        if not self._buffer:
+            found = search(buffer, end)
+        if start:
+            del buffer[:start]
+        if not buffer:
             self._scanned = 0
             self._after_cr = bool(events) and events[-1].endswith(b"\r")
         else:
             # A blank line may straddle the next segment by up to three bytes.
-            self._scanned = max(0, len(self._buffer) - 3)
-            if len(self._buffer) > self._max:
+            self._scanned = max(0, len(buffer) - 3)
+            if len(buffer) > self._max:
                 raise EventTooLong
         return events
 
     def rest(self) -> bytes:
         """Give what follows the last complete event; the stream has ended."""
-        rest, self._buffer = self._buffer, b""
-        return rest
+        rest, self._buffer = self._buffer, bytearray()
+        return bytes(rest)
 
 
 def event_data(event: bytes) -> bytes | None:

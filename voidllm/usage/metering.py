@@ -16,7 +16,18 @@ from voidllm.usage.reply_text import TEXT_FIELDS, text_size
 
 # ujson is quicker on short replies; above this only the top level is worth parsing.
 _LARGE_REPLY = 64 * 1024
-_TOP_LEVEL = msgspec.json.Decoder(dict[str, msgspec.Raw])
+# Above this no objects are made of what it says: they would be millions, while everybody waits.
+_LARGEST_TEXT = 2 << 20
+
+
+class _LargeReply(msgspec.Struct):
+    usage: msgspec.Raw = msgspec.Raw()
+    choices: msgspec.Raw = msgspec.Raw()
+    output: msgspec.Raw = msgspec.Raw()
+    text: msgspec.Raw = msgspec.Raw()
+
+
+_decode_large = msgspec.json.Decoder(_LargeReply).decode
 
 #: Event types that complete a stream which does not have to end in ``[DONE]``.
 _FINAL_TYPES = frozenset(
@@ -177,11 +188,16 @@ def meter_reply(body: bytes, prompt_estimate: int) -> Metered:
             found = ujson.loads(body)
             reply = found if isinstance(found, dict) else reply
         else:
-            fields = _TOP_LEVEL.decode(body)
-            reply = _some(fields, ("usage",))
+            large = _decode_large(body)
+            reply = _some(large, ("usage",), _LARGE_REPLY)
             if tokens_from_usage(reply.get("usage")) is None:
                 # Whatever else is large in there (vectors, images) is no text.
-                reply = _some(fields, TEXT_FIELDS)
+                size = sum(len(memoryview(getattr(large, name))) for name in TEXT_FIELDS)
+                if size > _LARGEST_TEXT:
+                    return Metered(
+                        TokenCounts(input=prompt_estimate, output=estimate_tokens(size)), "estimated"
+                    )
+                reply = _some(large, TEXT_FIELDS, _LARGEST_TEXT)
     except (ValueError, RecursionError, msgspec.MsgspecError):
         reply = {}
     tokens = tokens_from_usage(reply.get("usage"))
@@ -191,8 +207,9 @@ def meter_reply(body: bytes, prompt_estimate: int) -> Metered:
     return Metered(TokenCounts(input=prompt_estimate, output=written), "estimated")
 
 
-def _some(fields: Mapping[str, msgspec.Raw], names: tuple[str, ...]) -> dict[str, Any]:
-    return {name: ujson.loads(bytes(fields[name])) for name in names if name in fields}
+def _some(reply: _LargeReply, names: tuple[str, ...], most: int) -> dict[str, Any]:
+    found = {name: bytes(getattr(reply, name)) for name in names}
+    return {name: ujson.loads(raw) for name, raw in found.items() if 0 < len(raw) <= most}
 
 
 class MalformedEvent(ValueError):
