@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Callable
 
 from voidllm.gateway import Gateway
 from voidllm.telemetry.metrics import Metrics
@@ -35,3 +35,19 @@ def register(metrics: Metrics, gateway: Gateway, front: Any, upstreams: Upstream
     )
     metrics.read("voidllm_usage_commit_failures_total", lambda: counters.failures)
     metrics.read("voidllm_usage_journal_damage_total", lambda: counters.damaged)
+    # A store in a file has no connections to count.
+    stats = getattr(gateway.store, "stats", None)
+    if stats is not None:
+        metrics.read("voidllm_db_open_connections", _number(stats, lambda now: now.idle + now.busy))
+        metrics.read("voidllm_db_idle_connections", _number(stats, lambda now: now.idle))
+        metrics.read("voidllm_db_wait_count_total", _number(stats, lambda now: now.waits))
+
+
+def _number(stats: Callable[[], Any], choose: Callable[[Any], int]) -> Callable[[], int | None]:
+    """Give a reading of what ``stats`` counts, which is ``None`` while the store is stopped."""
+
+    def read() -> int | None:
+        now = stats()
+        return None if now is None else choose(now)
+
+    return read

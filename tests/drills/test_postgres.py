@@ -26,6 +26,7 @@ from tests.servers import PostgresServer
 
 CLIENTS = 4
 STALL_S = 0.05
+DEFAULT_CONNECTIONS = 25
 COMMITTED = "voidllm_usage_events_committed_total"
 FAILURES = "voidllm_usage_commit_failures_total"
 LAG = "voidllm_usage_journal_lag_bytes"
@@ -157,6 +158,16 @@ class PostgresTests(SynchronousTestCase):
         rows = self.rows()
         self.assertEqual(set(rows.ids.values()), {1})
         self.assertEqual(rows.detail, rows.hourly)
+
+    def test_connections_are_counted(self) -> None:
+        """The metrics say how many connections there are to the database, and how often they did not do."""
+        gateway = self.gateway().start()
+        open_, idle = "voidllm_db_open_connections", "voidllm_db_idle_connections"
+        wait_until(lambda: metrics(gateway.port)[idle] == DEFAULT_CONNECTIONS, "all connections to be open")
+        found = metrics(gateway.port)
+        self.assertEqual(found[open_], DEFAULT_CONNECTIONS)
+        self.assertGreaterEqual(found["voidllm_db_wait_count_total"], 1)
+        self.assertEqual(gateway.stop(), 0)
 
     def test_absent_at_start(self) -> None:
         """Without its database the gateway says when to come back, keeps trying, and comes up."""

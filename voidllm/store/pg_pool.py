@@ -22,12 +22,17 @@ Resolve = Callable[[], Awaitable[str]]
 
 @frozen
 class PoolStats:
-    """How a pool is doing; the last two only grow."""
+    """How a pool is doing; the last three only grow.
+
+    :ivar waits: how often nothing was free when it was asked for.
+    :ivar waited_s: for how long altogether.
+    """
 
     idle: int
     busy: int
     waiting: int
     reconnects: int
+    waits: int
     waited_s: float
 
 
@@ -75,6 +80,7 @@ class Pool:
         self._warned = False
         self._problem: StoreError | None = None
         self._reconnects = 0
+        self._waits = 0
         self._waited_s = 0.0
         for slot in self._slots:
             self._connect(slot)
@@ -82,7 +88,9 @@ class Pool:
     def stats(self) -> PoolStats:
         """Count connections and waiters."""
         busy = sum(slot.busy for slot in self._slots)
-        return PoolStats(len(self._idle), busy, len(self._waiters), self._reconnects, self._waited_s)
+        return PoolStats(
+            len(self._idle), busy, len(self._waiters), self._reconnects, self._waits, self._waited_s
+        )
 
     async def checkout(self, timeout_s: float) -> _Slot:
         """Wait for a connection; give it back with :meth:`release`.
@@ -100,6 +108,7 @@ class Pool:
             raise StoreBusy("too many operations are waiting for PostgreSQL")
         waiter: Deferred[_Slot] = Deferred()
         self._waiters.append(waiter)
+        self._waits += 1
         began = self._reactor.seconds()
         timer = self._reactor.callLater(timeout_s, self._give_up, waiter)
         try:
