@@ -203,8 +203,9 @@ class AgentTests(TestCase):
 
 
 async def _turn() -> None:
+    """Let the reactor look once at what has come."""
     waiter: defer.Deferred[None] = defer.Deferred()
-    reactor.callLater(0.01, waiter.callback, None)  # type: ignore[attr-defined]
+    reactor.callLater(0, waiter.callback, None)  # type: ignore[attr-defined]
     await waiter
 
 

@@ -10,7 +10,7 @@ from twisted.internet.threads import deferToThread
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.servers import postgres
-from tests.store.support import NOW, OnPostgres, seed, sleep, until, world
+from tests.store.support import NOW, OnPostgres, org, seed, until, world
 from voidllm.core.errors import (
     StateError,
     StoreBusy,
@@ -54,8 +54,12 @@ class NotifyTests(OnPostgres):
         self.assertEqual([k.id for k in (await other.load(NOW)).keys], [first.key.id])
         await other.revoke_key(first.key.id, NOW)
         await until(lambda: len(here) == 2, 1.0)
-        await sleep(0.1)
-        self.assertEqual((len(here), len(there)), (2, 2))
+        # Notifications keep their order, so that whatever was told twice was told before these.
+        await other.create_org(org())
+        await until(lambda: len(here) == 3, 1.0)
+        await self.store.create_org(org())
+        await until(lambda: len(there) == 4, 1.0)
+        self.assertEqual((len(here), len(there)), (4, 4))
 
     async def test_a_failing_listener_harms_nobody(self) -> None:
         """An error in one listener is logged; the change and the other listeners go on."""
@@ -73,8 +77,11 @@ class NotifyTests(OnPostgres):
         for payload in ("", "x", "-5", "1e9", "9" * 50):
             postgres().execute(f"SELECT pg_notify('voidllm_changed', '{payload}')", self.dsn)
         await self.store.bootstrap(seed(), NOW)
-        await sleep(0.05)
         self.assertEqual(told, [1])
+        # The last to come, as notifications keep their order.
+        postgres().execute("SELECT pg_notify('voidllm_changed', '1000000')", self.dsn)
+        await until(lambda: len(told) > 1)
+        self.assertEqual(told, [1, 1])
 
     async def test_a_new_listening_connection_means_reload(self) -> None:
         """After the listening connection was lost, listeners are told, and told of later changes."""
@@ -99,6 +106,15 @@ class ConnectionTests(OnPostgres):
     def make_store(self, **options: Any) -> Any:
         return super().make_store(**{"statement_timeout_s": 0.4, "checkout_timeout_s": 0.3, **options})
 
+    def active(self, what: str, query: str) -> Rows:
+        """Select ``what`` of every connection to this database that runs ``query`` at this moment."""
+        rows: Rows = postgres().execute(
+            f"SELECT {what} FROM pg_stat_activity WHERE datname = current_database()"
+            f" AND query LIKE '{query}' AND state = 'active' AND pid <> pg_backend_pid()",
+            self.dsn,
+        )
+        return rows
+
     async def test_statement_timeout(self) -> None:
         """A long statement is ended by the server and its connection is used again."""
         await self.assertFailure(run(self.store, "SELECT pg_sleep(20)"), StoreTimeout)
@@ -107,11 +123,13 @@ class ConnectionTests(OnPostgres):
 
     async def test_wait_for_a_connection_is_bounded(self) -> None:
         """Who gets no connection in time is told that the store is busy."""
+        before = self.store.stats()
         running = [run(self.store, "SELECT pg_sleep(0.39)") for _ in range(2)]
         await self.assertFailure(run(self.store, "SELECT 1"), StoreBusy)
         await gatherResults(running)
         stats = self.store.stats()
         self.assertEqual((stats.idle, stats.busy, stats.waiting), (2, 0, 0))
+        self.assertEqual(stats.waits - before.waits, 1)
         self.assertGreater(stats.waited_s, 0.25)
 
     async def test_queue_is_bounded(self) -> None:
@@ -181,13 +199,7 @@ class ConnectionTests(OnPostgres):
         """Losing the connection half-way fails a plain write and repeats a repeatable one."""
         for repeatable in (False, True):
             work = run(self.store, "SELECT pg_sleep(0.2)", "SELECT 5", repeatable=repeatable)
-            await sleep(0.05)
-            postgres().execute(
-                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
-                " WHERE datname = current_database() AND query LIKE '%pg_sleep(0.2)' AND state = 'active'"
-                " AND pid <> pg_backend_pid()",
-                self.dsn,
-            )
+            await until(lambda: self.active("pg_terminate_backend(pid)", "%pg_sleep(0.2)"))
             if repeatable:
                 self.assertEqual(await work, [(5,)])
             else:
@@ -200,11 +212,9 @@ class ConnectionTests(OnPostgres):
         await store.start()
         self.addCleanup(store.stop)
         pids = set()
-        for _ in range(20):
+        while len(pids) < 2:
             ((pid,),) = await run(store, "SELECT pg_backend_pid()")
             pids.add(pid)
-            await sleep(0.03)
-        self.assertGreater(len(pids), 1)
 
     async def test_stop_waits_for_what_runs_but_not_for_ever(self) -> None:
         """A stop lets a short transaction finish, and cuts a long one at its deadline."""
@@ -215,7 +225,7 @@ class ConnectionTests(OnPostgres):
         await store.start()
         long = run(store, "SELECT pg_sleep(20)")
         self.assertFailure(long, StoreUnavailable)
-        await sleep(0.05)
+        await until(lambda: self.active("pid", "%pg_sleep(20)"))
         await store.stop()
         await long
 
