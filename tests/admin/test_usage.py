@@ -100,11 +100,6 @@ class WithoutADatabase(AdminCase):
         # The batcher gets there in the end, and nobody minds.
         waiting[0].callback(None)
 
-    async def test_no_report_while_usage_cannot_be_flushed(self) -> None:
-        """Before the batcher runs a report would be a guess."""
-        self.context = evolve(self.context, usage_ready=lambda: False)
-        self.assertEqual((await self.call("GET", "/api/v1/usage"))[0], 503)
-
     async def test_a_crash_is_a_500_that_tells_nothing(self) -> None:
         """The error's text reaches neither the client nor the log."""
         self.store.list_keys = lambda *_: fail(ZeroDivisionError("canary"))

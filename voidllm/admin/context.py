@@ -24,7 +24,6 @@ class AdminContext:
     :ivar snapshots: an :class:`~voidllm.core.interfaces.ISnapshotSource`; says who calls.
     :ivar flush: commits everything that was journaled before the call, so that a report is complete.
     :ivar config_view: gives the configuration as plain values, without secrets.
-    :ivar usage_ready: whether ``flush`` can work at all now.
     """
 
     world: World
@@ -33,4 +32,3 @@ class AdminContext:
     snapshots: Any = field(repr=False)
     flush: Callable[[], Deferred[Any]] = _nothing_to_flush
     config_view: Callable[[], Mapping[str, Any]] = dict
-    usage_ready: Callable[[], bool] = lambda: True

@@ -12,14 +12,12 @@ import os
 import socket
 import stat
 import struct
-from typing import Any, Callable, Mapping
+from typing import Any, Callable
 
 from twisted.internet.interfaces import IReactorUNIX
 from twisted.internet.protocol import Factory, Protocol
 from twisted.internet.task import deferLater
 from twisted.logger import Logger
-from twisted.web.resource import IResource
-from zope.interface import implementer
 
 from voidllm import __version__
 from voidllm.admin.access import OPERATOR, WRITE, Actor, require_scope
@@ -27,7 +25,7 @@ from voidllm.admin.app import Identify, make_app
 from voidllm.admin.context import AdminContext
 from voidllm.admin.fields import MAX_BODY, known_only, query_args
 from voidllm.admin.replies import body_of, reply
-from voidllm.admin.root import render_app
+from voidllm.admin.root import LazyApp
 from voidllm.core.errors import Refusal, StateError, VoidLLMError
 from voidllm.core.world import World
 from voidllm.http.dispatch import hand_over
@@ -59,7 +57,6 @@ class ControlSocket:
     """Serves the admin application with an operator's rights on ``<state_dir>/control.sock``.
 
     :param reload: takes over the configuration file and gives the keys that need a restart.
-    :param status: gives what ``GET /api/v1/status`` says beside version, pid and uptime.
     :param uid_of: finds the user id of a transport's peer.
     """
 
@@ -70,7 +67,6 @@ class ControlSocket:
         context: AdminContext,
         *,
         reload: Callable[[], list[str]] | None = None,
-        status: Callable[[], Mapping[str, Any]] = dict,
         uid_of: Callable[[Any], int | None] = peer_uid,
     ) -> None:
         self.path = os.path.join(state_dir, SOCKET)
@@ -78,7 +74,6 @@ class ControlSocket:
         self._lock_path = os.path.join(state_dir, LOCK)
         self._context = context
         self._reload = reload
-        self._status = status
         self._uid_of = uid_of
         self._began_s = world.reactor.seconds()
         self._lock: int | None = None
@@ -121,8 +116,8 @@ class ControlSocket:
 
     def _listen(self) -> None:
         settings = FrontSettings(max_body_bytes=MAX_BODY)
-        self._site = StrictSite(self._world, _Operators(self._make_app), settings)
-        factory = _Gate(self._site, self._uid_of)
+        self._site = StrictSite(self._world, LazyApp(self._make_app), settings)
+        factory = _OperatorsOnly(self._site, self._uid_of)
         self._port = self._world.reactor.listenUNIX(self.path, factory, mode=0o600)
 
     async def stop(self) -> None:
@@ -168,10 +163,10 @@ class ControlSocket:
             query_args(request.args, ())
             uptime = int(self._world.reactor.seconds() - self._began_s)
             view = {"version": __version__, "pid": os.getpid(), "uptime_seconds": uptime}
-            return reply(request, 200, {**view, **self._status()})
+            return reply(request, 200, view)
 
 
-class _Gate(Factory):
+class _OperatorsOnly(Factory):
     """Lets root and the gateway's own user through to the site."""
 
     noisy = False
@@ -189,43 +184,18 @@ class _Gate(Factory):
 class _Doorkeeper(Protocol):
     """Looks at the peer once, then steps aside."""
 
-    def __init__(self, gate: _Gate) -> None:
-        self._gate = gate
+    def __init__(self, rule: _OperatorsOnly) -> None:
+        self._rule = rule
 
     def connectionMade(self) -> None:
         """Hand the connection to the site, or drop it unheard."""
         transport: Any = self.transport
-        uid = self._gate.uid_of(transport)
-        if uid not in self._gate.allowed:
+        uid = self._rule.uid_of(transport)
+        if uid not in self._rule.allowed:
             _log.warn("control socket: a process of user {uid} was turned away", uid=uid)
             transport.abortConnection()
             return
-        transport.protocol = hand_over(transport, self._gate.site)
-
-
-@implementer(IResource)
-class _Operators:
-    """The application, built at first use: most gateways are never asked."""
-
-    isLeaf = True
-
-    def __init__(self, make: Callable[[], Any]) -> None:
-        self._make = make
-        self._app: Any = None
-
-    def getChildWithDefault(self, name: bytes, request: Any) -> _Operators:
-        """Serve every path."""
-        return self
-
-    def putChild(self, path: bytes, child: Any) -> None:
-        """Refuse: a leaf has no children."""
-        raise NotImplementedError("a leaf has no children")
-
-    def render(self, request: Any) -> Any:
-        """Hand one request to the application."""
-        if self._app is None:
-            self._app = self._make()
-        return render_app(self._app, request)
+        transport.protocol = hand_over(transport, self._rule.site)
 
 
 def _lock(path: str) -> int | None:

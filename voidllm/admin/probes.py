@@ -12,27 +12,10 @@ from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET
 
 from voidllm import __version__
+from voidllm.admin.replies import refuse, send_json
 from voidllm.core.errors import Refusal, StoreError
 from voidllm.core.world import World
 from voidllm.http.clientaddr import TrustedProxies, plain_address
-from voidllm.http.replies import dump, refusal_reply
-
-
-def send_json(request: Any, status: int, value: object) -> bytes:
-    """Set status and headers for ``value`` and encode it."""
-    request.setResponseCode(status)
-    request.setHeader(b"content-type", b"application/json")
-    request.setHeader(b"cache-control", b"no-store")
-    return dump(value)
-
-
-def send_refusal(request: Any, refusal: Refusal) -> bytes:
-    """Set status and headers for a refusal and encode it."""
-    headers, body = refusal_reply(refusal, getattr(request, "request_id", ""))
-    request.setResponseCode(refusal.status)
-    for name, value in headers:
-        request.setHeader(name, value)
-    return body
 
 
 class Health(Resource):
@@ -122,7 +105,7 @@ class MetricsResource(Resource):
         """Answer one scrape."""
         if not self._allowed(request):
             message = "metrics are for loopback or with the configured bearer token"
-            return send_refusal(request, Refusal(403, "metrics_forbidden", message))
+            return refuse(request, Refusal(403, "metrics_forbidden", message))
         gone: list[object] = []
         request.notifyFinish().addErrback(gone.append)
 

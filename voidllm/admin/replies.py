@@ -8,7 +8,6 @@ from twisted.internet.defer import CancelledError
 from twisted.python.failure import Failure
 
 from voidllm.admin.fields import parse_object
-from voidllm.admin.probes import send_json, send_refusal
 from voidllm.core.errors import (
     Refusal,
     StoreBusy,
@@ -18,8 +17,17 @@ from voidllm.core.errors import (
     StoreUnavailable,
 )
 from voidllm.http.dispatch import log_crash
+from voidllm.http.replies import dump, refusal_reply
 
 _RETRY_MS = 1000
+
+
+def send_json(request: Any, status: int, value: object) -> bytes:
+    """Set status and headers for ``value`` and encode it."""
+    request.setResponseCode(status)
+    request.setHeader(b"content-type", b"application/json")
+    request.setHeader(b"cache-control", b"no-store")
+    return dump(value)
 
 
 def reply(request: Any, status: int, value: object) -> bytes:
@@ -31,7 +39,10 @@ def reply(request: Any, status: int, value: object) -> bytes:
 
 def refuse(request: Any, refusal: Refusal) -> bytes:
     """Set status and headers of an error reply and give its body."""
-    body = send_refusal(request, refusal)
+    headers, body = refusal_reply(refusal, getattr(request, "request_id", ""))
+    request.setResponseCode(refusal.status)
+    for name, value in headers:
+        request.setHeader(name, value)
     request.setHeader(b"cache-control", b"no-store")
     request.setHeader(b"content-length", b"%d" % len(body))
     return body
@@ -53,7 +64,7 @@ def body_of(request: Any) -> dict[str, Any]:
 def answer_failure(request: Any, failure: Failure) -> bytes:
     """Turn whatever a route failed with into an error reply."""
     error = failure.value
-    refusal = _refusal(error, request)
+    refusal = _refusal(error)
     if refusal is None:
         if not isinstance(error, CancelledError) and error is not None:
             log_crash(error)
@@ -61,7 +72,7 @@ def answer_failure(request: Any, failure: Failure) -> bytes:
     return refuse(request, refusal)
 
 
-def _refusal(error: BaseException | None, request: Any) -> Refusal | None:
+def _refusal(error: BaseException | None) -> Refusal | None:
     from werkzeug.exceptions import HTTPException, MethodNotAllowed
 
     if isinstance(error, Refusal):

@@ -44,14 +44,6 @@ async def usage(context: AdminContext, actor: Actor, query: Mapping[str, str]) -
 
 
 async def _flush(context: AdminContext) -> None:
-    late = Refusal(
-        503,
-        "service_unavailable",
-        "usage is not yet complete in the database; try again",
-        retry_after_ms=2000,
-    )
-    if not context.usage_ready():
-        raise late
     flushed = context.flush()
     # The batcher tries for as long as the database is away; nobody waits that long for a report.
     expired: list[bool] = []
@@ -64,9 +56,10 @@ async def _flush(context: AdminContext) -> None:
     try:
         await flushed
     except Exception:
-        if expired:
-            raise late from None
-        raise
+        if not expired:
+            raise
+        message = "usage is not yet complete in the database; try again"
+        raise Refusal(503, "service_unavailable", message, retry_after_ms=2000) from None
     finally:
         try:
             deadline.cancel()

@@ -5,8 +5,7 @@ from __future__ import annotations
 from typing import Any, Callable
 
 from twisted.internet.defer import Deferred
-from twisted.web.resource import IResource, Resource
-from zope.interface import implementer
+from twisted.web.resource import Resource
 
 from voidllm import __version__
 from voidllm.admin.app import make_app
@@ -57,6 +56,12 @@ def make_root(
     :param metrics_token: see :class:`~voidllm.admin.probes.MetricsResource`.
     :param trusted_proxies: networks whose ``X-Forwarded-For`` is believed.
     """
+
+    def make() -> Any:
+        if state() != "ready":
+            raise Refusal(503, "not_ready", "the gateway is starting", retry_after_ms=1000)
+        return make_app(context())
+
     root = Root()  # type: ignore[no-untyped-call]
     health = Health(world)
     trusted = TrustedProxies(trusted_proxies)
@@ -68,30 +73,21 @@ def make_root(
     ):
         root.putChild(name, Leaf(leaf))
     root.putChild(b"v1", proxy)
-    root.putChild(b"api", LazyApi(state, context))
+    root.putChild(b"api", LazyApp(make))
     return root
 
 
-@implementer(IResource)
-class Missing:
+class Missing(Resource):
     """Answers 404 for every method and everything below."""
 
     isLeaf = True
-
-    def getChildWithDefault(self, name: bytes, request: Any) -> Missing:
-        """Nothing is below nothing."""
-        return self
-
-    def putChild(self, path: bytes, child: Any) -> None:
-        """Refuse: a leaf has no children."""
-        raise NotImplementedError("a leaf has no children")
 
     def render(self, request: Any) -> bytes:
         """Answer one request."""
         return refuse(request, nothing_here())
 
 
-_MISSING = Missing()
+_MISSING = Missing()  # type: ignore[no-untyped-call]
 
 
 class Root(Resource):
@@ -128,33 +124,26 @@ class Leaf(Resource):
         return self._probe.render(request)  # type: ignore[no-untyped-call]
 
 
-@implementer(IResource)
-class LazyApi:
-    """``/api``: builds the admin application when it is first asked for."""
+class LazyApp(Resource):
+    """Builds an admin application when it is first asked for: most gateways never are.
+
+    :param make: builds it; a ``Refusal`` that it raises is the answer, and it is called again.
+    """
 
     isLeaf = True
 
-    def __init__(self, state: Callable[[], str], context: Callable[[], AdminContext]) -> None:
-        self._state = state
-        self._context = context
+    def __init__(self, make: Callable[[], Any]) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self._make = make
         self._app: Any = None
-
-    def getChildWithDefault(self, name: bytes, request: Any) -> LazyApi:
-        """Serve every path below too."""
-        return self
-
-    def putChild(self, path: bytes, child: Any) -> None:
-        """Refuse: a leaf has no children."""
-        raise NotImplementedError("a leaf has no children")
 
     def render(self, request: Any) -> Any:
         """Hand one request to the application."""
         if self._app is None:
-            if self._state() != "ready":
-                return refuse(
-                    request, Refusal(503, "not_ready", "the gateway is starting", retry_after_ms=1000)
-                )
-            self._app = make_app(self._context())
+            try:
+                self._app = self._make()
+            except Refusal as refusal:
+                return refuse(request, refusal)
         return render_app(self._app, request)
 
 

@@ -25,8 +25,6 @@ from voidllm.core.usage import UsageEvent
 from voidllm.telemetry.families import OTHER, counter, histogram
 from voidllm.telemetry.readings import Readings
 
-CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
-
 # A second series for each counter, which nobody asks for, would double what is scraped.
 disable_created_metrics()  # type: ignore[no-untyped-call]
 
