@@ -20,7 +20,7 @@ from zope.interface import implementer
 
 from voidllm.http.body import BACKLOG, HANDLER, NO_BODY, ArrivingBody, WholeBody
 from voidllm.http.clientaddr import plain_address
-from voidllm.http.direct import sender
+from voidllm.http.direct import LOOK_S, has_left, sender
 from voidllm.http.dispatch import Classifier, hand_over, log_crash
 from voidllm.http.framing import (
     BadMessage,
@@ -155,7 +155,7 @@ class FrontConnection(Protocol):
         self.writable = False
         self._write_watch.begin()
         if self._responder is not None:
-            self._tell_responder("pause")
+            self._safely(self._responder.pause)
         elif self._phase == _IDLE:
             self._watch.clear()
 
@@ -165,7 +165,7 @@ class FrontConnection(Protocol):
         if not self._ended:
             self._write_watch.clear()
         if self._responder is not None:
-            self._tell_responder("resume")
+            self._safely(self._responder.resume)
         elif self._body is None and not self._ended:
             self._begin_next()
 
@@ -364,7 +364,8 @@ class FrontConnection(Protocol):
     def hold_reading(self, reason: int) -> None:
         """Stop reading from the client."""
         if reason == HANDLER:
-            self._watch.clear()
+            # The end of a connection that is not read from shows only when it is asked for.
+            self._watch.set(self._seconds(), LOOK_S)
         if not self._held and not self._ended:
             self.transport.pauseProducing()
         self._held |= reason
@@ -377,6 +378,8 @@ class FrontConnection(Protocol):
         self._held = held & ~reason
         if self._body is not None and self._body.wanted and not self._held & HANDLER:
             self._watch.set(self._seconds(), self._settings.read_timeout_s)
+        elif reason & HANDLER:
+            self._watch.clear()
         if not self._held and not self._lost:
             self.transport.resumeProducing()
 
@@ -428,11 +431,11 @@ class FrontConnection(Protocol):
         self._phase = _IDLE
         if not self._advancing:
             self.release_reading(BACKLOG)
-            self._advance_safely()
+            self._safely(self._advance)
 
-    def _advance_safely(self) -> None:
+    def _safely(self, act: Callable[[], None]) -> None:
         try:
-            self._advance()
+            act()
         except Exception as error:
             self._crashed(error)
 
@@ -485,20 +488,13 @@ class FrontConnection(Protocol):
             if self._phase == _HEAD:
                 self._refuse(BadMessage(408, "request_timeout", "the request head did not arrive in time"))
             elif self._phase == _BODY and self._body is not None:
-                self._body.timed_out()
+                if not self._held & HANDLER:
+                    self._body.timed_out()
+                elif has_left(self.transport):
+                    self.abort()
+                else:
+                    self._watch.set(self._seconds(), LOOK_S)
             else:
                 self._close()
-        except Exception as error:
-            self._crashed(error)
-
-    def _tell_responder(self, what: str) -> None:
-        responder = self._responder
-        if responder is None:
-            return
-        try:
-            if what == "pause":
-                responder.pause()
-            else:
-                responder.resume()
         except Exception as error:
             self._crashed(error)

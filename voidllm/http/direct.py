@@ -13,6 +13,9 @@ from typing import Any, Callable
 
 from twisted.internet.tcp import Connection
 
+#: How often :func:`has_left` is asked about a client whose upload is held back, in seconds.
+LOOK_S = 1.0
+
 #: What is relied on; :func:`sender` gives ``transport.write`` where one of them is missing.
 _EXPECTED = (
     "_tempDataBuffer",
@@ -86,3 +89,19 @@ def listener(transport: Any) -> Callable[[], bool]:
 
 def _quiet() -> bool:
     return True
+
+
+def has_left(transport: Any) -> bool:
+    """Say whether the peer has closed, for a connection that nobody reads from at the moment.
+
+    Under TLS the connection below is asked. It is never known of other transports than Twisted's
+    plain TCP.
+    """
+    below = getattr(transport, "transport", None)
+    while below is not None and not isinstance(transport, Connection):
+        transport, below = below, getattr(below, "transport", None)
+    if not isinstance(transport, Connection) or not transport.connected:
+        return False
+    poll = select.poll()
+    poll.register(transport.getHandle(), select.POLLRDHUP)
+    return bool(poll.poll(0))
