@@ -2,21 +2,9 @@
 
 from __future__ import annotations
 
-from voidllm.store import limits_rows
 from voidllm.store.records import Member, Org, ServiceAccount, Team
 from voidllm.store.statements import Op, q
-
-_ORG = (
-    f"SELECT o.id, o.name, o.slug, o.created_at_ms, {limits_rows.COLUMNS} FROM organizations o"  # noqa: S608
-    " LEFT JOIN scope_limits l ON l.scope_kind = 'org' AND l.scope_id = o.id"
-    " WHERE o.deleted_at_ms IS NULL"
-)
-
-_TEAM = (
-    f"SELECT t.id, t.org_id, t.name, t.slug, t.created_at_ms, {limits_rows.COLUMNS} FROM teams t"  # noqa: S608
-    " LEFT JOIN scope_limits l ON l.scope_kind = 'team' AND l.scope_id = t.id"
-    " WHERE t.deleted_at_ms IS NULL AND t.org_id = ?"
-)
+from voidllm.store.tenants import SELECT_ORGS, SELECT_TEAMS, org_of, team_of
 
 _MEMBER = (
     "SELECT u.id, u.email, u.name, u.is_system_admin, m.role FROM users u"
@@ -28,22 +16,16 @@ _MEMBER = (
 def find_org(ref: str | None) -> Op[Org | None]:
     """Find the organisation with this id or slug; the oldest one without ``ref``."""
     if ref is None:
-        rows = yield q(_ORG + " ORDER BY o.created_at_ms, o.id LIMIT 1")
+        rows = yield q(SELECT_ORGS + " ORDER BY o.created_at_ms, o.id LIMIT 1")
     else:
-        rows = yield q(_ORG + " AND (o.id = ? OR o.slug = ?)", ref, ref)
-    if len(rows) != 1:
-        return None
-    id_, name, slug, created, *limits = rows[0]
-    return Org(id_, name, slug, created, limits_rows.from_row(tuple(limits)))
+        rows = yield q(SELECT_ORGS + " AND (o.id = ? OR o.slug = ?)", ref, ref)
+    return org_of(rows[0]) if len(rows) == 1 else None
 
 
 def find_team(org_id: str, ref: str) -> Op[Team | None]:
     """Find the team of an organisation with this id or slug."""
-    rows = yield q(_TEAM + " AND (t.id = ? OR t.slug = ?)", org_id, ref, ref)
-    if len(rows) != 1:
-        return None
-    id_, org, name, slug, created, *limits = rows[0]
-    return Team(id_, org, name, slug, created, limits_rows.from_row(tuple(limits)))
+    rows = yield q(SELECT_TEAMS + " AND t.org_id = ? AND (t.id = ? OR t.slug = ?)", org_id, ref, ref)
+    return team_of(rows[0]) if len(rows) == 1 else None
 
 
 def find_member(org_id: str, ref: str | None) -> Op[Member | None]:

@@ -8,9 +8,24 @@ from voidllm.core.errors import StoreConflict, StoreRejected
 from voidllm.core.principal import Limits
 from voidllm.store import access_rows, limits_rows
 from voidllm.store.records import Org, ServiceAccount, Team, User
-from voidllm.store.statements import PAGE, Op, q
+from voidllm.store.statements import PAGE, Op, Row, Rows, q
 
 _TABLES = {"org": "organizations", "team": "teams"}
+
+#: Live organisations with their limits, for :func:`org_of`.
+SELECT_ORGS = (
+    f"SELECT o.id, o.name, o.slug, o.created_at_ms, {limits_rows.COLUMNS} FROM organizations o"  # noqa: S608
+    " LEFT JOIN scope_limits l ON l.scope_kind = 'org' AND l.scope_id = o.id"
+    " WHERE o.deleted_at_ms IS NULL"
+)
+
+#: Live teams of live organisations with their limits, for :func:`team_of`.
+SELECT_TEAMS = (
+    f"SELECT t.id, t.org_id, t.name, t.slug, t.created_at_ms, {limits_rows.COLUMNS} FROM teams t"  # noqa: S608
+    " JOIN organizations o ON o.id = t.org_id AND o.deleted_at_ms IS NULL"
+    " LEFT JOIN scope_limits l ON l.scope_kind = 'team' AND l.scope_id = t.id"
+    " WHERE t.deleted_at_ms IS NULL"
+)
 
 _EXISTS = {
     "org": "SELECT 1 FROM organizations WHERE id = ? AND deleted_at_ms IS NULL",
@@ -127,46 +142,39 @@ def _demand(kind: str, scope_id: str) -> Op[None]:
         raise StoreConflict(f"no such {kind}")
 
 
+def org_of(row: Row) -> Org:
+    """Make an organisation of a row of :data:`SELECT_ORGS`."""
+    id_, name, slug, created, *limits = row
+    return Org(id_, name, slug, created, limits_rows.from_row(tuple(limits)))
+
+
+def team_of(row: Row) -> Team:
+    """Make a team of a row of :data:`SELECT_TEAMS`."""
+    id_, org_id, name, slug, created, *limits = row
+    return Team(id_, org_id, name, slug, created, limits_rows.from_row(tuple(limits)))
+
+
 def all_orgs() -> Op[tuple[Org, ...]]:
     """Read every live organisation."""
-    found: list[Org] = []
-    after = ""
-    while True:
-        rows = yield q(
-            f"SELECT o.id, o.name, o.slug, o.created_at_ms, {limits_rows.COLUMNS} FROM organizations o"  # noqa: S608
-            " LEFT JOIN scope_limits l ON l.scope_kind = 'org' AND l.scope_id = o.id"
-            " WHERE o.deleted_at_ms IS NULL AND o.id > ? ORDER BY o.id LIMIT ?",
-            after,
-            PAGE,
-        )
-        found += [
-            Org(id_, name, slug, created, limits_rows.from_row(tuple(limits)))
-            for id_, name, slug, created, *limits in rows
-        ]
-        if len(rows) < PAGE:
-            return tuple(found)
-        after = rows[-1][0]
+    rows = yield from _all(SELECT_ORGS + " AND o.id > ? ORDER BY o.id LIMIT ?")
+    return tuple(map(org_of, rows))
 
 
 def all_teams() -> Op[tuple[Team, ...]]:
     """Read every live team of a live organisation."""
-    found: list[Team] = []
+    rows = yield from _all(SELECT_TEAMS + " AND t.id > ? ORDER BY t.id LIMIT ?")
+    return tuple(map(team_of, rows))
+
+
+def _all(sql: str) -> Op[Rows]:
+    """Read page after page of rows that begin with the id that they are ordered by."""
+    found: Rows = []
     after = ""
     while True:
-        rows = yield q(
-            f"SELECT t.id, t.org_id, t.name, t.slug, t.created_at_ms, {limits_rows.COLUMNS} FROM teams t"  # noqa: S608
-            " JOIN organizations o ON o.id = t.org_id AND o.deleted_at_ms IS NULL"
-            " LEFT JOIN scope_limits l ON l.scope_kind = 'team' AND l.scope_id = t.id"
-            " WHERE t.deleted_at_ms IS NULL AND t.id > ? ORDER BY t.id LIMIT ?",
-            after,
-            PAGE,
-        )
-        found += [
-            Team(id_, org_id, name, slug, created, limits_rows.from_row(tuple(limits)))
-            for id_, org_id, name, slug, created, *limits in rows
-        ]
+        rows = yield q(sql, after, PAGE)
+        found += rows
         if len(rows) < PAGE:
-            return tuple(found)
+            return found
         after = rows[-1][0]
 
 
