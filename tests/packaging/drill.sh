@@ -32,6 +32,7 @@ inside env DEBIAN_FRONTEND=noninteractive apt-get -q -y install /tmp/voidllm.deb
 inside id _voidllm
 inside stat -c '%n %a %U %G' /etc/voidllm/voidllm.yaml /usr/lib/voidllm/bin/twistd
 inside voidllm version
+inside zgrep -q '^``state_dir``' /usr/share/doc/voidllm/configuration.rst.gz
 inside /usr/lib/voidllm/bin/twistd --help | grep '^ *voidllm '
 
 step "the unit is as closed as it can be"

@@ -25,7 +25,7 @@ _PAGE = f"""VoidLLM {__version__}: an LLM gateway that keeps no content.
   /metrics    for Prometheus, on this machine or with the configured token
 
 Keys are made with the voidllm command: voidllm keys --help
-The documentation is in the docs folder of the source and in /usr/share/doc/voidllm.
+The documentation is README.rst and docs/ of the source; with the .deb, /usr/share/doc/voidllm.
 """.encode("ascii")
 
 _HEADERS = (
