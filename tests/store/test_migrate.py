@@ -78,6 +78,7 @@ class MigrateSuite:
         self.change(lambda known: [*known, extra])
         await self.store.start()
         await self.store.stop()
+        # Applied again, it would fail: the table is there.
         await self.store.start()
 
     async def test_failing_migration_leaves_nothing(self) -> None:
