@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from itertools import product
 from typing import Any
 
 from attrs import evolve
+from twisted.trial.unittest import SynchronousTestCase
 
 from tests.store.support import NOW, OnPostgres, OnSQLite, key, new_id, org, secret, seed, team, user
+from voidllm.auth.keys import PREFIXES
+from voidllm.auth.roles import role_of_key
 from voidllm.core.errors import StoreConflict, StoreRejected
 from voidllm.core.principal import Limits
 from voidllm.store import access_rows, keys, tenants
@@ -376,3 +380,12 @@ class SQLiteAccessTests(AccessSuite, OnSQLite):
 
 class PostgresAccessTests(AccessSuite, OnPostgres):
     """On PostgreSQL."""
+
+
+class RoleTests(SynchronousTestCase):
+    """Two layers that may not know each other say what a key may do."""
+
+    def test_same_rule(self) -> None:
+        """The role that a key is made with is the one that it is read with."""
+        for case in product(PREFIXES, (None, "team"), (False, True), (None, "member", "org_admin")):
+            self.assertEqual(keys._role(*case), role_of_key(*case), case)

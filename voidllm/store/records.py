@@ -136,7 +136,7 @@ class ApiKey(NewKey):
 class Bootstrap:
     """What the very first start creates, all of it or nothing.
 
-    :ivar meta: values for :meth:`meta_get`, such as the check value of the encryption key.
+    :ivar meta: values for ``IStore.meta_get``, such as the check value of the encryption key.
     """
 
     org: Org
