@@ -10,7 +10,8 @@ from twisted.internet.testing import StringTransport
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 
 from tests.http.rawserver import RawServer
-from voidllm.http.direct import listener, sender
+from voidllm.http.direct import listener, sender, settle
+from voidllm.http.polling import Outbox
 
 
 class OtherTransportTests(SynchronousTestCase):
@@ -56,6 +57,52 @@ class DirectSendTests(TestCase):
         sender(self.transport)(b"hello")
         self.assertEqual((self.transport.dataBuffer, self.transport._tempDataBuffer), (b"", []))
         await self.peer.until(lambda: self.peer.received == b"hello")
+
+    def outbox(self) -> Outbox:
+        """Give the reactor an outbox that the test empties."""
+        outbox = Outbox()
+        setattr(reactor, "voidllm_outbox", outbox)  # noqa: B010 - not a known attribute
+        self.addCleanup(delattr, reactor, "voidllm_outbox")
+        return outbox
+
+    async def test_collected(self) -> None:
+        """With an outbox, small writes of one turn leave together at its end."""
+        outbox = self.outbox()
+        send = sender(self.transport)
+        send(b"a")
+        send(b"b")
+        self.assertTrue(listener(self.peer.transport)())
+        outbox.flush()
+        self.assertEqual((self.transport.dataBuffer, self.transport._tempDataBuffer), (b"", []))
+        await self.peer.until(lambda: self.peer.received == b"ab")
+
+    async def test_large_writes_do_not_wait(self) -> None:
+        """A large write takes what waits with it, at once and in order."""
+        self.outbox()
+        send = sender(self.transport)
+        send(b"a")
+        send(b"b" * 20_000)
+        await self.peer.until(lambda: self.peer.received == b"a" + b"b" * 20_000)
+
+    async def test_settled(self) -> None:
+        """What waits is written before something else writes to the transport."""
+        self.outbox()
+        sender(self.transport)(b"a")
+        settle(self.transport)
+        self.transport.write(b"b")
+        await self.peer.until(lambda: self.peer.received == b"ab")
+
+    async def test_collected_then_closed(self) -> None:
+        """Closing does not lose what waits; a connection that is gone loses it quietly."""
+        outbox = self.outbox()
+        sender(self.transport)(b"a")
+        self.transport.loseConnection()
+        outbox.flush()
+        await self.peer.until(lambda: self.peer.received == b"a")
+        send = sender(self.transport)
+        send(b"late")
+        await self.peer.until(lambda: not self.peer.transport.connected)
+        outbox.flush()
 
     async def test_listening(self) -> None:
         """Bytes and an end that wait are noticed without being read."""

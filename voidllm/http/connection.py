@@ -20,16 +20,9 @@ from zope.interface import implementer
 
 from voidllm.http.body import BACKLOG, HANDLER, NO_BODY, ArrivingBody, WholeBody
 from voidllm.http.clientaddr import plain_address
-from voidllm.http.direct import LOOK_S, has_left, sender
+from voidllm.http.direct import LOOK_S, has_left, sender, settle
 from voidllm.http.dispatch import Classifier, hand_over, log_crash
-from voidllm.http.framing import (
-    BadMessage,
-    Head,
-    RequestLine,
-    head_too_large,
-    malformed,
-    parse_head,
-)
+from voidllm.http.framing import BadMessage, Head, RequestLine, head_too_large, malformed, parse_head
 from voidllm.http.linger import Linger
 from voidllm.http.message import Request
 from voidllm.http.population import FRESH_S
@@ -327,6 +320,7 @@ class FrontConnection(Protocol):
         self._write_watch.stop()
         self.transport.unregisterProducer()
         self.factory.population.remove(self)
+        settle(self.transport)
         channel = hand_over(self.transport, self.factory.site)
         if channel is None:
             self.transport.abortConnection()
@@ -467,6 +461,7 @@ class FrontConnection(Protocol):
         self._ended = True
         self._linger = None
         self._watch.clear()
+        settle(self.transport)
         self._write_watch.begin()
         self.transport.unregisterProducer()
         self.transport.loseConnection()

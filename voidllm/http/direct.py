@@ -13,6 +13,8 @@ from typing import Any, Callable
 
 from twisted.internet.tcp import Connection
 
+from voidllm.http.polling import Outbox, outbox_of
+
 #: How often :func:`has_left` is asked about a client whose upload is held back, in seconds.
 LOOK_S = 1.0
 
@@ -24,8 +26,11 @@ _EXPECTED = (
     "connected",
     "dataBuffer",
     "disconnecting",
+    "reactor",
     "socket",
 )
+#: Writes above this many bytes do not wait for the end of the turn.
+_LARGE = 16 << 10
 
 
 def sender(transport: Any) -> Callable[[bytes], Any]:
@@ -65,7 +70,38 @@ def sender(transport: Any) -> Callable[[bytes], Any]:
         if sent < len(data):
             write(data[sent:] if sent else data)
 
-    return send
+    outbox = outbox_of(transport.reactor)
+    return send if outbox is None else _collected(send, outbox)
+
+
+def _collected(send: Callable[[bytes], None], outbox: Outbox) -> Callable[[bytes], None]:
+    """Put off ``send`` to the end of the reactor's turn, what was put off in one piece.
+
+    Whoever writes to the transport by other means first calls :func:`settle`.
+    """
+    waiting: list[bytes] = []
+
+    def flush() -> None:
+        data = waiting[0] if len(waiting) == 1 else b"".join(waiting)
+        waiting.clear()
+        send(data)
+
+    def collect(data: bytes) -> None:
+        if not waiting:
+            outbox.add(flush)
+        waiting.append(data)
+        if len(data) > _LARGE:
+            # Backpressure is felt by whoever writes much, while it writes.
+            outbox.flush()
+
+    return collect
+
+
+def settle(transport: Any) -> None:
+    """Write now what the ``sender`` of ``transport`` has put off, if it does such a thing."""
+    outbox = outbox_of(getattr(transport, "reactor", None))
+    if outbox is not None:
+        outbox.flush()
 
 
 def listener(transport: Any) -> Callable[[], bool]:

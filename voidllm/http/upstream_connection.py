@@ -92,7 +92,8 @@ class UpstreamConnection(Protocol):
         if isinstance(body, bytes):
             self._send(call.head + body if body else call.head)
             return
-        self._send(call.head)
+        # By the transport, as the body, so that they cannot change places.
+        self.transport.write(call.head)
         self._upload = Upload(body, self.transport, self._moved, self._upload_failed)
         self._upload.start()
 
