@@ -181,8 +181,9 @@ class RefusalTests(ErrorCase):
         """What could use more tokens than are left is a RateLimitError before any upstream sees it."""
         client = self.client_with(self.new_key("--tokens-per-day", "500"))
         error = self.check_refusal(lambda: self.chat(client=client), 429, "token_limit_exceeded")
-        # No wait helps a request that is over the limit all alone.
-        self.assertNotIn("retry-after", error.response.headers)
+        # No wait helps a request that is over the limit all alone, and the SDK is told so.
+        self.assertEqual(error.response.headers["x-should-retry"], "false")
+        self.assertGreater(int(error.response.headers["retry-after"]), 0)
         self.assertTrue(self.chat(client=client, max_tokens=50).choices)
         # 23 tokens are used; what was reserved beyond that was given back.
         self.assertTrue(self.chat(client=client, max_tokens=430).choices)
