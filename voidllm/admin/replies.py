@@ -17,7 +17,7 @@ from voidllm.core.errors import (
     StoreUnavailable,
 )
 from voidllm.http.dispatch import log_crash
-from voidllm.http.replies import dump, refusal_reply
+from voidllm.http.replies import NOTHING_HERE, dump, refusal_reply
 
 _RETRY_MS = 1000
 
@@ -93,7 +93,7 @@ def _refusal(error: BaseException | None) -> Refusal | None:
 
 def nothing_here() -> Refusal:
     """Make the 404 of a path that nobody serves."""
-    return Refusal(404, "not_found", "there is nothing at this path")
+    return Refusal(404, "not_found", NOTHING_HERE)
 
 
 def wrong_method(allowed: list[str]) -> Refusal:

@@ -11,7 +11,7 @@ from zope.interface import implementer
 from voidllm.core.interfaces import IMessageHandler
 from voidllm.http.framing import RequestLine, parse_request_line
 from voidllm.http.message import Request
-from voidllm.http.replies import JSON, error_body
+from voidllm.http.replies import JSON, NOTHING_HERE, error_body
 
 _log = Logger()
 #: Longest request line that a connection remembers.
@@ -74,7 +74,7 @@ class NotFound:
 
     def handle(self, request: Request, responder: Any) -> None:
         """Reply 404."""
-        body = error_body(404, "not_found", "there is nothing at this path", None, request.request_id)
+        body = error_body(404, "not_found", NOTHING_HERE, None, request.request_id)
         responder.reply(404, [JSON], body)
 
 

@@ -16,6 +16,9 @@ _TYPES = {
 
 JSON = (b"content-type", b"application/json")
 
+#: Of every 404 for a path; most who see it left ``/v1`` out of a base URL.
+NOTHING_HERE = "there is nothing at this path; the OpenAI-compatible API is below /v1"
+
 
 def error_type(status: int) -> str:
     """Give OpenAI's ``error.type`` for an HTTP status."""

@@ -16,7 +16,7 @@ from voidllm.http.channel import StrictChannel, Welcome
 from voidllm.http.dispatch import log_crash
 from voidllm.http.framing import BadMessage
 from voidllm.http.population import Population
-from voidllm.http.replies import error_body
+from voidllm.http.replies import NOTHING_HERE, error_body
 from voidllm.http.reply_head import DateLine, choose_request_id
 from voidllm.http.settings import FrontSettings
 
@@ -45,7 +45,7 @@ class _JSONErrors:
         resource = self._resource
         # What twisted.web gives for a child that does not exist has no public class.
         if type(resource).__module__ == "twisted.web.resource" and getattr(resource, "code", 0) == 404:
-            return _error(request, 404, "not_found", "there is nothing at this path")
+            return _error(request, 404, "not_found", NOTHING_HERE)
         try:
             return resource.render(request)
         except UnsupportedMethod as unsupported:

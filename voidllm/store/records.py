@@ -195,7 +195,7 @@ class UsageRow:
         and ``hour`` (Unix milliseconds of its start) are integers, the rest are texts and
         ``""`` where a request had none.
     :ivar cost_nano: sum over the requests that have a price.
-    :ivar unpriced_requests: how many have none.
+    :ivar unpriced_requests: how many that were admitted have none.
     :ivar ttft_count: how many requests ``ttft_sum_ms`` is the sum of.
     """
 

@@ -58,7 +58,7 @@ _SPECIAL = {
     "hour_ms": "started_ms - started_ms % 3600000",
     "requests": "count(*)",
     "cost_nano": "coalesce(sum(cost_nano), 0)",
-    "unpriced_requests": "count(*) - count(cost_nano)",
+    "unpriced_requests": "count(*) FILTER (WHERE cost_nano IS NULL AND deployment <> '')",
     "duration_sum_ms": "sum(duration_ms)",
     "ttft_sum_ms": "coalesce(sum(ttft_ms), 0)",
     "ttft_count": "count(ttft_ms)",
