@@ -188,6 +188,13 @@ class UsageSuite:
         self.assertEqual((row.cost_nano, row.unpriced_requests), (9_000_000_000_000_000, 1))
         self.assertEqual((row.duration_sum_ms, row.ttft_sum_ms, row.ttft_count), (80, 7, 1))
 
+    async def test_refused_miss_no_price(self) -> None:
+        """Only what was admitted can lack a price."""
+        refused = event(status=404, deployment="", cost_nano=None, tokens=TokenCounts())
+        await self.store.commit_usage("s", 9, [refused, event(cost_nano=None)])
+        (row,) = await self.store.usage_report(ALL_TIME)
+        self.assertEqual((row.total_requests, row.unpriced_requests), (2, 1))
+
     async def test_report_groups(self) -> None:
         """Every dimension groups, the most used comes first, and the limit cuts the rest."""
         events = [event(model="a", status=s) for s in (200, 200, 429)] + [event(model="b", team_id="t")]
