@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, fail
 from twisted.internet.protocol import ClientFactory
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -14,6 +14,7 @@ from tests.proxy.rig import DONE, STREAM_HEAD, USAGE, Client, Upstream, chunk, e
 from tests.sim import SimReactor, sim_world
 from voidllm.bootstrap import FirstCredentials
 from voidllm.config import parse_config
+from voidllm.core.errors import StoreUnavailable
 from voidllm.core.world import World
 from voidllm.gate.metrics import NoMetrics as NoGateMetrics
 from voidllm.gateway import Gateway
@@ -57,7 +58,10 @@ class SimulatedBox:
         )
         self.front = FrontFactory(world, self.gateway.door, None, front_settings(config))
         self.port = world.reactor.listenTCP(port, self.front)
-        self.opening = Deferred.fromCoroutine(self.gateway.open())
+
+    def open(self) -> Deferred[None]:
+        """Begin to open the gateway."""
+        return Deferred.fromCoroutine(self.gateway.open())
 
     @property
     def key(self) -> str:
@@ -81,8 +85,9 @@ class SimulationTests(SynchronousTestCase):
     def box(self, folder: Path, port: int, base_url: str, api_key: str) -> SimulatedBox:
         """Start one gateway and wait until it is open."""
         box = SimulatedBox(self.world, folder.absolute(), port, base_url, api_key)
+        opening = box.open()
         self.reactor.spin(2)
-        self.successResultOf(box.opening)
+        self.successResultOf(opening)
         self.assertEqual(box.gateway.state, "ready")
         return box
 
@@ -139,6 +144,26 @@ class SimulationTests(SynchronousTestCase):
         self.assertFalse(self.upstream.peers[-1].open)
         self.assertEqual([row[0] for row in self.usage(self.outer)], [499])
         self.assertEqual([row[0] for row in self.usage(self.inner)], [499])
+
+    def test_database_that_leaves_while_it_opens(self) -> None:
+        """Whatever step of the start a database fails, the step is tried again until it is back."""
+        folder = Path(self.mktemp()).absolute()
+        box = SimulatedBox(self.world, folder, 8003, f"http://127.0.0.1:{UPSTREAM}/v1", "sk-up")
+        left = {}
+        for name in ("meta_get", "bootstrap", "load", "usage_since"):
+            left[name] = 2
+
+            def flaky(*args: Any, name: str = name, real: Any = getattr(box.gateway.store, name)) -> Any:
+                if left[name]:
+                    left[name] -= 1
+                    return fail(StoreUnavailable("away"))
+                return real(*args)
+
+            self.patch(box.gateway.store, name, flaky)
+        opening = box.open()
+        self.reactor.spin(5, 0.01)
+        self.successResultOf(opening)
+        self.assertEqual((box.gateway.state, set(left.values())), ("ready", {0}))
 
     def test_stop_leaves_nothing(self) -> None:
         """Closed gateways leave no timer and no connection."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 from functools import partial
-from typing import Any, Callable, Mapping, Protocol
+from typing import Any, Awaitable, Callable, Mapping, Protocol, TypeVar
 
 from twisted.internet.defer import Deferred
 from twisted.internet.task import deferLater
@@ -42,6 +42,8 @@ from voidllm.usage.prices import PriceBook
 from voidllm.usage.segments import pending_events
 from voidllm.wiring import Upstreams, price_of, proxy_settings, store_arguments, usage_settings
 
+T = TypeVar("T")
+
 _log = Logger()
 _DAY_MS = 86_400_000
 _AWAY = (StoreUnavailable, StoreTimeout, StoreBusy)
@@ -49,6 +51,10 @@ _AWAY = (StoreUnavailable, StoreTimeout, StoreBusy)
 _IN_USE_S = 5.0
 _RETRY_S = (0.2, 0.5, 1.0, 2.0, 5.0)
 _GOODBYE_S = 2.0
+
+
+class _Stopping(Exception):
+    """The gateway was asked to stop before it was open."""
 
 
 class DataPlaneMetrics(GateMetrics, ProxyMetrics, Protocol):
@@ -116,43 +122,50 @@ class Gateway:
                 f"the state folder {state_dir} cannot be made ({error.strerror}); "
                 "state_dir must be a folder that the gateway's user may write to"
             ) from None
+        try:
+            await self._with_store(self.store.start)
+            key = await self._with_store(self._unlock)
+            self.digester = KeyDigester(derive(key, API_KEY_INFO))
+            await self._with_store(partial(self._seed, key))
+            box = await world.in_thread(box_id, world, state_dir)
+            await self._open_usage(box)
+            self.prices.on_ready.append(self._catalogue_changed)
+            self._owned(self.prices.load(), "prices could not be loaded")
+            catalogue = self._catalogue()
+            self._publisher = SnapshotPublisher(world, self.store, self.holder, catalogue, self._collect)
+            await self._with_store(self._publisher.start)
+            await self._open_data_plane(box)
+        except _Stopping:
+            return
+        self.state = "ready"
+
+    async def _with_store(self, work: Callable[[], Awaitable[T]]) -> T:
+        """Do ``work``, again for as long as the database is away.
+
+        :raises _Stopping: if the gateway is asked to stop meanwhile.
+        """
         attempt = 0
-        began_s = world.reactor.seconds()
+        began_s = self.world.reactor.seconds()
         while not self._stopping:
             try:
-                await self.store.start()
-                key = await self._unlock()
-                break
+                return await work()
             except StateInUse as problem:
-                left_s = began_s + _IN_USE_S - world.reactor.seconds()
-                if left_s <= 0:
+                delay_s = min(_retry_s(attempt), began_s + _IN_USE_S - self.world.reactor.seconds())
+                if delay_s <= 0:
                     raise
                 if attempt == 0:
                     wait = f"{_IN_USE_S:g}"
                     _log.warn("{problem}; it is given {wait} s to end", problem=str(problem), wait=wait)
-                await deferLater(world.reactor, min(_retry_s(attempt), left_s))
-                attempt += 1
             except _AWAY as problem:
                 delay_s = _retry_s(attempt)
-                attempt += 1
                 _log.warn(
                     "the database cannot be used yet ({problem}); next try in {delay} s",
                     problem=str(problem),
                     delay=delay_s,
                 )
-                await deferLater(world.reactor, delay_s)
-        if self._stopping:
-            return
-        self.digester = KeyDigester(derive(key, API_KEY_INFO))
-        await self._seed(key)
-        box = await world.in_thread(box_id, world, state_dir)
-        await self._open_usage(box)
-        self.prices.on_ready.append(self._catalogue_changed)
-        self._owned(self.prices.load(), "prices could not be loaded")
-        self._publisher = SnapshotPublisher(world, self.store, self.holder, self._catalogue(), self._collect)
-        await self._publisher.start()
-        await self._open_data_plane(box)
-        self.state = "ready"
+            attempt += 1
+            await deferLater(self.world.reactor, delay_s)
+        raise _Stopping
 
     async def _unlock(self) -> bytes:
         """Find the encryption key and make sure that it is this store's."""
@@ -204,7 +217,7 @@ class Gateway:
         world, config = self.world, self.config
         assert self.journal is not None and self.batcher is not None and self.digester is not None
         limiter = MemoryLimiter()
-        await self._recount(limiter, box)
+        await self._with_store(partial(self._recount, limiter, box))
         self.batcher.startService()
         self.gate = Gate(world, self.holder, limiter, self.journal, self.digester, self.metrics)
         core = ProxyCore(

@@ -110,7 +110,9 @@ class SnapshotPublisher:
 
         :raises StoreError: if the store cannot be read now.
         """
+        await self._build()
         self._unsubscribe = self._store.subscribe(self.refresh)
+        # What changed between those two.
         await self._build()
         self._schedule(_POLL_S)
 

@@ -14,7 +14,6 @@ from tests.http.rawserver import RawServer, Recorder, ask, ok, real_world
 from voidllm.core.model import UpstreamTLS
 from voidllm.http.pool import UpstreamPool
 from voidllm.http.pool_settings import PoolSettings
-from voidllm.http.proxy_env import proxy_from_environment
 from voidllm.http.resolve import Resolver
 from voidllm.http.tunnel import ProxyRefused, Tunnel, proxy_address
 from voidllm.http.upstream import Origin
@@ -238,54 +237,3 @@ class TunnelTests(SynchronousTestCase):
         for url in ("https://proxy", "socks5://proxy", "proxy:80", "http://"):
             with self.assertRaises(ValueError):
                 proxy_address(url)
-
-
-class EnvironmentTests(SynchronousTestCase):
-    """``http_proxy`` and its relatives."""
-
-    def test_which_variable(self) -> None:
-        """The scheme's own variable goes before all_proxy, lower case before upper case."""
-        env = {"https_proxy": "http://a", "HTTPS_PROXY": "http://b", "ALL_PROXY": "http://c:1"}
-        self.assertEqual(proxy_from_environment(env, "https", "x"), "http://a")
-        del env["https_proxy"]
-        self.assertEqual(proxy_from_environment(env, "https", "x"), "http://b")
-        self.assertEqual(proxy_from_environment(env, "http", "x"), "http://c:1")
-        self.assertIsNone(proxy_from_environment({}, "http", "x"))
-        self.assertEqual(proxy_from_environment({"HTTP_PROXY": "p:1"}, "http", "x"), "http://p:1")
-
-    def test_empty_means_none(self) -> None:
-        """An empty variable switches a proxy off."""
-        self.assertIsNone(proxy_from_environment({"https_proxy": ""}, "https", "x"))
-
-    def test_cgi(self) -> None:
-        """HTTP_PROXY is not believed where it may come from a request header."""
-        env = {"HTTP_PROXY": "http://evil", "REQUEST_METHOD": "GET"}
-        self.assertIsNone(proxy_from_environment(env, "http", "x"))
-
-    def test_no_proxy(self) -> None:
-        """Names with all below them, addresses, networks and ports can be left out."""
-        for no_proxy, host, port, excluded in (
-            ("*", "a", 80, True),
-            ("example.com", "example.com", 80, True),
-            ("example.com", "a.example.com", 80, True),
-            (".example.com", "a.example.com", 80, True),
-            ("*.example.com", "a.example.com", 80, True),
-            ("example.com", "badexample.com", 80, False),
-            ("other, Example.COM", "EXAMPLE.com.", 80, True),
-            ("a b", "b", 80, True),
-            ("example.com:81", "example.com", 80, False),
-            ("example.com:80", "example.com", 80, True),
-            ("10.0.0.0/8", "10.2.3.4", 80, True),
-            ("10.0.0.0/8", "11.2.3.4", 80, False),
-            ("127.0.0.1", "127.0.0.1", 80, True),
-            ("127.0.0.1", "localhost", 80, False),
-            ("::1", "[::1]", 80, True),
-            ("[::1]:80", "::1", 80, True),
-            ("[::1]:81", "::1", 80, False),
-            ("fd00::/8", "fd00::1", 80, True),
-            ("", "a", 80, False),
-            (",", "a", 80, False),
-        ):
-            env = {"http_proxy": "http://p", "NO_PROXY": no_proxy}
-            found = proxy_from_environment(env, "http", host, port)
-            self.assertEqual(found is None, excluded, (no_proxy, host, port))

@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-from attrs import frozen
-
-from voidllm.core.model import Model
-from voidllm.core.principal import Principal
 from voidllm.core.usage import NO_TOKENS, TokenCounts
 from voidllm.core.values import value
 
@@ -49,11 +45,3 @@ class Outcome:
     tokens: TokenCounts = NO_TOKENS
     source: str = "none"
     ttft_ms: int | None = None
-
-
-@frozen
-class Resolved:
-    """What an :class:`Ask` turned out to mean, after aliases and access lists."""
-
-    principal: Principal
-    model: Model

@@ -54,8 +54,8 @@ class MemoryLimiter:
         :param tokens: the estimate; it stands until :meth:`settle`.
         :raises Refusal: 429, ``token_limit_exceeded`` if tokens are what keeps it out longest,
             else ``rate_limit_exceeded``. ``retry_after_ms`` is when everything that is counted
-            now would leave room for it; ``None`` if the estimate alone is over a limit, so
-            that only a smaller request can succeed.
+            now would leave room for it; a minute, with ``x-should-retry: false``, if the estimate
+            alone is over a limit, so that only a smaller request can succeed.
         """
         if not scopes:
             return UNLIMITED

@@ -16,7 +16,7 @@ from voidllm.core.errors import Refusal
 from voidllm.core.interfaces import IUpstreamSink
 from voidllm.core.model import Deployment
 from voidllm.core.principal import Principal
-from voidllm.core.usage import NO_TOKENS, TokenCounts
+from voidllm.core.usage import TokenCounts
 from voidllm.core.work import Ask, Outcome
 from voidllm.http.message import Request
 from voidllm.http.replies import refusal_reply
@@ -24,13 +24,12 @@ from voidllm.http.upstream import UpstreamFailure, UpstreamRequest
 from voidllm.proxy.core import ProxyCore
 from voidllm.proxy.endpoints import Endpoint
 from voidllm.proxy.faults import SHUTDOWN, refusal_for
-from voidllm.proxy.relay import BufferedRelay, OpaqueRelay, Relay
+from voidllm.proxy.relay import NOTHING, BufferedRelay, OpaqueRelay, Relay
 from voidllm.proxy.stream import StreamRelay
 from voidllm.usage.metering import Metered
 
 _JSON = b"application/json"
 CLIENT_CLOSED = "client_closed"
-NOTHING = Metered(NO_TOKENS, "none")
 
 
 @implementer(IUpstreamSink, IPushProducer)

@@ -8,6 +8,7 @@ from voidllm.core.errors import Refusal
 from voidllm.http.upstream import UpstreamRequest
 from voidllm.proxy.body import parse
 from voidllm.proxy.exchange import Exchange
+from voidllm.usage.metering import estimate_tokens
 
 
 class JSONExchange(Exchange):
@@ -41,7 +42,7 @@ class JSONExchange(Exchange):
             if self._finish():
                 self._reply_refusal(refusal)
             return
-        self.prompt_estimate = -(-body.size // 4)
+        self.prompt_estimate = estimate_tokens(body.size)
         core = self.core
         settings = core.settings
         deployment = core.planner.plan(self.admission.model)[0]

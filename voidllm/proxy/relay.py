@@ -16,7 +16,8 @@ if TYPE_CHECKING:
 #: are nobody's business here.
 FORWARDED = frozenset({b"content-type", b"content-disposition", b"retry-after", b"retry-after-ms"})
 
-_NOTHING = Metered(NO_TOKENS, "none")
+#: Nothing was consumed, or nobody can tell.
+NOTHING = Metered(NO_TOKENS, "none")
 
 
 def forwarded(headers: list[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
@@ -90,7 +91,7 @@ class BufferedRelay:
         if 200 <= status < 300:
             metered, code = meter_reply(body, exchange.prompt_estimate), ""
         else:
-            metered, code = _NOTHING, "upstream_status"
+            metered, code = NOTHING, "upstream_status"
         if exchange.settle(status, code, metered):
             exchange.responder.reply(status, [*self._headers, *exchange.admission.rate_headers()], body)
 
@@ -104,7 +105,7 @@ class BufferedRelay:
     def metered_so_far(self) -> Metered:
         """The prompt was read; the reply so far is counted as text."""
         estimate = self._exchange.prompt_estimate
-        return Metered(TokenCounts(input=estimate, output=-(-self._size // 4)), "estimated")
+        return Metered(TokenCounts(input=estimate, output=estimate_tokens(self._size)), "estimated")
 
     def detach(self) -> None:
         """Nothing is held."""
