@@ -210,6 +210,10 @@ class GatewayService(Service):
         else:
             # Rows of what is running go to the journal, which the next start reads.
             self._gateway.cut()
+            # The last words of each stream leave now: there is no end of this turn.
+            outbox = polling.outbox_of(self._world.reactor)
+            if outbox is not None:
+                outbox.flush()
             _log.warn("a second signal: voidllm ends at once; what was used is in the journal")
             os._exit(1)
 

@@ -155,6 +155,8 @@ class DrainTests(SynchronousTestCase):
         self.assertLess(time.monotonic() - began, 2)
         for call in calls.values():
             call.wait()
+        # However fast the end is, the client can tell it from a complete stream.
+        self.assertIn(b"server_shutdown", calls["long-stream"].text)
         self.gateway.start()
         self.assertEqual(self.gateway.stop(), 0)
         self._accounted(calls)
