@@ -165,6 +165,20 @@ class SimulationTests(SynchronousTestCase):
         self.successResultOf(opening)
         self.assertEqual((box.gateway.state, set(left.values())), ("ready", {0}))
 
+    def test_stop_in_the_last_step_of_the_start(self) -> None:
+        """A gateway that is asked to stop while it opens does not open after that."""
+        folder = Path(self.mktemp()).absolute()
+        box = SimulatedBox(self.world, folder, 8003, f"http://127.0.0.1:{UPSTREAM}/v1", "sk-up")
+        answer: Deferred[tuple[()]] = Deferred()
+        self.patch(box.gateway.store, "usage_since", lambda *_: answer)
+        opening = box.open()
+        self.reactor.spin(1, 0.01)
+        box.gateway.drain()
+        answer.callback(())
+        self.reactor.spin(1, 0.01)
+        self.successResultOf(opening)
+        self.assertEqual((box.gateway.state, box.gateway.door.target), ("draining", None))
+
     def test_stop_leaves_nothing(self) -> None:
         """Closed gateways leave no timer and no connection."""
         self.chat(stream=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from functools import partial
 from typing import Any, Awaitable, Callable, Mapping, Protocol, TypeVar
 
@@ -29,12 +28,13 @@ from voidllm.gate.gate import Gate
 from voidllm.gate.metrics import GateMetrics
 from voidllm.limits.ledger import MemoryLimiter
 from voidllm.limits.recount import counted_scopes
+from voidllm.limits.windows import DAY_MS, month_of, month_start_ms
 from voidllm.proxy.core import ProxyCore
 from voidllm.proxy.handler import ProxyHandler
 from voidllm.proxy.metrics import ProxyMetrics
 from voidllm.proxy.sweeper import StreamSweeper
 from voidllm.routing.planner import InOrderPlanner
-from voidllm.snapshots import Catalogue, SnapshotPublisher
+from voidllm.snapshots import Catalogue, SnapshotPublisher, retry_s
 from voidllm.store import open_store
 from voidllm.usage.batcher import UsageBatcher, UsageCounters
 from voidllm.usage.journal import Journal
@@ -45,11 +45,9 @@ from voidllm.wiring import Upstreams, price_of, proxy_settings, store_arguments,
 T = TypeVar("T")
 
 _log = Logger()
-_DAY_MS = 86_400_000
 _AWAY = (StoreUnavailable, StoreTimeout, StoreBusy)
 # Commands on a stopped gateway hold its store for less than a second.
 _IN_USE_S = 5.0
-_RETRY_S = (0.2, 0.5, 1.0, 2.0, 5.0)
 _GOODBYE_S = 2.0
 
 
@@ -148,16 +146,17 @@ class Gateway:
         began_s = self.world.reactor.seconds()
         while not self._stopping:
             try:
-                return await work()
+                done = await work()
+                break
             except StateInUse as problem:
-                delay_s = min(_retry_s(attempt), began_s + _IN_USE_S - self.world.reactor.seconds())
+                delay_s = min(retry_s(attempt), began_s + _IN_USE_S - self.world.reactor.seconds())
                 if delay_s <= 0:
                     raise
                 if attempt == 0:
                     wait = f"{_IN_USE_S:g}"
                     _log.warn("{problem}; it is given {wait} s to end", problem=str(problem), wait=wait)
             except _AWAY as problem:
-                delay_s = _retry_s(attempt)
+                delay_s = retry_s(attempt)
                 _log.warn(
                     "the database cannot be used yet ({problem}); next try in {delay} s",
                     problem=str(problem),
@@ -165,7 +164,10 @@ class Gateway:
                 )
             attempt += 1
             await deferLater(self.world.reactor, delay_s)
-        raise _Stopping
+        # Asked again, because the answer may have come after the wish to stop.
+        if self._stopping:
+            raise _Stopping
+        return done
 
     async def _unlock(self) -> bytes:
         """Find the encryption key and make sure that it is this store's."""
@@ -239,8 +241,8 @@ class Gateway:
     async def _recount(self, limiter: MemoryLimiter, box: str) -> None:
         """Seed day and month counts: the store's sums, and what only the journal knows yet."""
         now_ms = self.world.wall_ms()
-        day_ms = now_ms - now_ms % _DAY_MS
-        sums = await self.store.usage_since(day_ms, _month_start_ms(now_ms))
+        day_ms = now_ms - now_ms % DAY_MS
+        sums = await self.store.usage_since(day_ms, month_start_ms(month_of(now_ms // DAY_MS)))
         progress = await self.store.journal_progress()
         wanted = counted_scopes(self.holder.current.keys.values())
         events = await self.world.in_thread(
@@ -313,12 +315,3 @@ class Gateway:
         if self.batcher is not None and self.batcher.running:
             await self.batcher.stopService()
         await self.store.stop()
-
-
-def _retry_s(attempt: int) -> float:
-    return _RETRY_S[min(attempt, len(_RETRY_S) - 1)]
-
-
-def _month_start_ms(now_ms: int) -> int:
-    now = datetime.fromtimestamp(now_ms / 1000, UTC)
-    return int(datetime(now.year, now.month, 1, tzinfo=UTC).timestamp() * 1000)

@@ -23,6 +23,11 @@ _RETRY_S = (0.2, 0.5, 1.0, 2.0, 5.0)
 _POLL_S = 5.0
 
 
+def retry_s(attempt: int) -> float:
+    """Say how long to wait after failed try number ``attempt``, from 0, of reading the store."""
+    return _RETRY_S[min(attempt, len(_RETRY_S) - 1)]
+
+
 @frozen
 class Catalogue:
     """The models that the configuration defines.
@@ -156,7 +161,7 @@ class SnapshotPublisher:
         if failure.check(StoreError) is None:
             _log.failure("a snapshot could not be built", failure)
         # The snapshot that is there serves on.
-        delay_s = _RETRY_S[min(self._failures, len(_RETRY_S) - 1)]
+        delay_s = retry_s(self._failures)
         self._failures += 1
         self._schedule(delay_s)
 
