@@ -13,7 +13,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any, Callable
 
-from twisted.internet.interfaces import IPushProducer, ISSLTransport
+from twisted.internet.interfaces import IPushProducer
 from twisted.internet.protocol import Protocol, connectionDone
 from twisted.python.failure import Failure
 from zope.interface import implementer
@@ -90,7 +90,6 @@ class FrontConnection(Protocol):
         self._write_watch = WriteWatch(reactor, settings.write_timeout_s, transport)
         self._peer = plain_address(getattr(transport.getPeer(), "host", "") or "")
         self._peer_trusted = self.factory.trusted.trusts(self._peer)
-        self._is_tls = ISSLTransport.providedBy(transport)
         self.factory.population.connections.add(self)
         transport.registerProducer(self, True)
         self._watch.set(self._seconds(), self.factory.population.first_wait_s(settings.idle_timeout_s))
@@ -283,7 +282,6 @@ class FrontConnection(Protocol):
             length,
             started,
             request_id,
-            self._is_tls,
         )
         responder = FrontResponder(self, request_id, line.method, line.old, head.keep_alive)
         self._responder = responder

@@ -11,14 +11,14 @@ from voidllm.core.world import World
 from voidllm.http.clientaddr import TrustedProxies
 from voidllm.http.connection import FrontConnection
 from voidllm.http.dispatch import NotFound, is_fast
-from voidllm.http.population import Population
+from voidllm.http.population import Populated, Population
 from voidllm.http.reply_head import DateLine
 from voidllm.http.settings import FrontSettings
 
 __all__ = ["FrontConnection", "FrontFactory", "FrontSettings"]
 
 
-class FrontFactory(Factory):
+class FrontFactory(Populated, Factory):
     """Listens for a :class:`~voidllm.core.interfaces.IMessageHandler`.
 
     :param world: reactor, time and randomness.
@@ -62,25 +62,3 @@ class FrontFactory(Factory):
     def buildProtocol(self, addr: Any) -> FrontConnection:  # type: ignore[override]
         """Make the protocol of one connection."""
         return FrontConnection(self)
-
-    @property
-    def connections(self) -> set[Any]:
-        """Every open connection, those at the Site included if it shares the population."""
-        return self.population.connections
-
-    @property
-    def in_flight(self) -> int:
-        """Requests begun and not answered to the end."""
-        return self.population.in_flight
-
-    def drain(self) -> None:
-        """Close idle connections now, the others after their running reply."""
-        self.population.drain()
-
-    def drained(self) -> Any:
-        """Give a Deferred that fires once nothing runs and every reply was handed to its socket."""
-        return self.population.drained()
-
-    def abort_all(self) -> None:
-        """Drop every connection at once."""
-        self.population.abort_all()

@@ -61,7 +61,6 @@ class Request:
     content_length: int | None
     started_s: float
     request_id: str
-    is_tls: bool = False
     _index: dict[bytes, bytes] | None = field(default=None, init=False, repr=False)
 
     def header(self, name: bytes) -> bytes | None:

@@ -80,3 +80,34 @@ class Population:
         waiting, self._waiting = self._waiting, []
         for waiter in waiting:
             waiter.callback(None)
+
+
+class Populated:
+    """What has a population, seen from outside: a front, or a Site that may stand behind one.
+
+    :ivar population: shared by a front and the Site behind it, so that either speaks for both.
+    """
+
+    population: Population
+
+    @property
+    def connections(self) -> set[Member]:
+        """Every open connection."""
+        return self.population.connections
+
+    @property
+    def in_flight(self) -> int:
+        """Requests begun and not answered to the end."""
+        return self.population.in_flight
+
+    def drain(self) -> None:
+        """Close idle connections now, the others after their running reply."""
+        self.population.drain()
+
+    def drained(self) -> Deferred[None]:
+        """Give a Deferred that fires once nothing runs and every connection is closed."""
+        return self.population.drained()
+
+    def abort_all(self) -> None:
+        """Drop every connection at once."""
+        self.population.abort_all()

@@ -234,5 +234,4 @@ class ProxyResource:
             length,
             getattr(request, "started_s", None) or self._world.reactor.seconds(),
             request_id,
-            bool(request.isSecure()),
         )

@@ -15,7 +15,7 @@ from voidllm.core.world import World
 from voidllm.http.channel import StrictChannel, Welcome
 from voidllm.http.dispatch import log_crash
 from voidllm.http.framing import BadMessage
-from voidllm.http.population import Population
+from voidllm.http.population import Populated, Population
 from voidllm.http.replies import NOTHING_HERE, error_body
 from voidllm.http.reply_head import DateLine, choose_request_id
 from voidllm.http.settings import FrontSettings
@@ -136,7 +136,7 @@ class StrictRequest(_Request):  # type: ignore[misc]
             population.leave()
 
 
-class StrictSite(_Site):  # type: ignore[misc]
+class StrictSite(Populated, _Site):  # type: ignore[misc]
     """A Site that refuses what the fast front refuses and keeps no access log.
 
     :param resource: the root of the resource tree.
@@ -180,25 +180,3 @@ class StrictSite(_Site):  # type: ignore[misc]
 
     def log(self, request: Any) -> None:
         """Write no access log; it would hold paths and header values of callers."""
-
-    @property
-    def connections(self) -> set[Any]:
-        """Every open connection."""
-        return self.population.connections
-
-    @property
-    def in_flight(self) -> int:
-        """Requests begun and not answered to the end."""
-        return self.population.in_flight
-
-    def drain(self) -> None:
-        """Close idle connections now, the others after their running reply."""
-        self.population.drain()
-
-    def drained(self) -> Any:
-        """Give a Deferred that fires once nothing runs and every connection is closed."""
-        return self.population.drained()
-
-    def abort_all(self) -> None:
-        """Drop every connection at once."""
-        self.population.abort_all()
