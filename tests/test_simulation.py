@@ -21,7 +21,8 @@ from voidllm.gateway import Gateway
 from voidllm.http.front import FrontFactory
 from voidllm.proxy.metrics import NoMetrics as NoProxyMetrics
 from voidllm.store.records import UsageQuery
-from voidllm.wiring import front_settings, make_upstreams
+from voidllm.upstreams import make_upstreams
+from voidllm.wiring import front_settings, pool_settings
 
 INNER, OUTER, UPSTREAM = 8001, 8002, 9001
 
@@ -54,9 +55,14 @@ class SimulatedBox:
         config = parse_config(text, {}, "simulated.yaml", str(folder))
         self.first: list[FirstCredentials] = []
         self.gateway = Gateway(
-            world, config, make_upstreams(world, config), NoMetrics(), self.first.append, {}
+            world,
+            config,
+            make_upstreams(world, config.upstream.engine, pool_settings(config)),
+            NoMetrics(),
+            self.first.append,
+            {},
         )
-        self.front = FrontFactory(world, self.gateway.door, None, front_settings(config))
+        self.front = FrontFactory(world, self.gateway.plane.door, None, front_settings(config))
         self.port = world.reactor.listenTCP(port, self.front)
 
     def open(self) -> Deferred[None]:
@@ -177,7 +183,7 @@ class SimulationTests(SynchronousTestCase):
         answer.callback(())
         self.reactor.spin(1, 0.01)
         self.successResultOf(opening)
-        self.assertEqual((box.gateway.state, box.gateway.door.target), ("draining", None))
+        self.assertEqual((box.gateway.state, box.gateway.plane.door.target), ("draining", None))
 
     def test_stop_leaves_nothing(self) -> None:
         """Closed gateways leave no timer and no connection."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import Any, Awaitable, Callable, Mapping, Protocol, TypeVar
+from typing import Any, Awaitable, Callable, Collection, Mapping, Protocol, TypeVar
 
 from twisted.internet.defer import Deferred
 from twisted.internet.task import deferLater
@@ -21,26 +21,19 @@ from voidllm.core.crypto import (
     load_or_create_key,
 )
 from voidllm.core.errors import StateError, StateInUse, StoreBusy, StoreTimeout, StoreUnavailable
-from voidllm.core.snapshots import SnapshotHolder
 from voidllm.core.world import World
-from voidllm.door import Door
-from voidllm.gate.gate import Gate
-from voidllm.gate.metrics import GateMetrics
+from voidllm.dataplane import DataPlane, DataPlaneMetrics
 from voidllm.limits.ledger import MemoryLimiter
 from voidllm.limits.recount import counted_scopes
 from voidllm.limits.windows import DAY_MS, month_of, month_start_ms
-from voidllm.proxy.core import ProxyCore
-from voidllm.proxy.handler import ProxyHandler
-from voidllm.proxy.metrics import ProxyMetrics
-from voidllm.proxy.sweeper import StreamSweeper
-from voidllm.routing.planner import InOrderPlanner
 from voidllm.snapshots import Catalogue, SnapshotPublisher, retry_s
 from voidllm.store import open_store
+from voidllm.upstreams import Upstreams
 from voidllm.usage.batcher import UsageBatcher, UsageCounters
 from voidllm.usage.journal import Journal
 from voidllm.usage.prices import PriceBook
 from voidllm.usage.segments import pending_events
-from voidllm.wiring import Upstreams, price_of, proxy_settings, store_arguments, usage_settings
+from voidllm.wiring import price_of, proxy_settings, store_arguments, usage_settings
 
 T = TypeVar("T")
 
@@ -48,19 +41,53 @@ _log = Logger()
 _AWAY = (StoreUnavailable, StoreTimeout, StoreBusy)
 # Commands on a stopped gateway hold its store for less than a second.
 _IN_USE_S = 5.0
-_GOODBYE_S = 2.0
 
 
 class _Stopping(Exception):
     """The gateway was asked to stop before it was open."""
 
 
-class DataPlaneMetrics(GateMetrics, ProxyMetrics, Protocol):
-    """What the data plane counts."""
+class Fleet(Protocol):
+    """The processes that answer requests besides this one.
+
+    :ivar limiter: what this process decides limits with; seeded before :meth:`open`.
+    :ivar cells: gives each limited scope its place in shared memory, see ``build_snapshot``.
+    :ivar size: how many they are.
+    """
+
+    limiter: Any
+    cells: Callable[[str, str], int] | None
+    size: int
+
+    def writers(self) -> Collection[tuple[int, str]]:
+        """Name ``(worker, boot)`` of every journal writer that may still append."""
+
+    async def open(self, box: str, digest_key: bytes, sealed: Callable[[str], None]) -> None:
+        """Let them answer requests; returns once they do.
+
+        :param sealed: to be called with the name of each journal segment that is complete.
+        """
+
+
+class Alone:
+    """No fleet: the one process decides everything in its own memory."""
+
+    cells = None
+    size = 0
+
+    def __init__(self) -> None:
+        self.limiter = MemoryLimiter()
+
+    def writers(self) -> Collection[tuple[int, str]]:
+        """Name nobody."""
+        return ()
+
+    async def open(self, box: str, digest_key: bytes, sealed: Callable[[str], None]) -> None:
+        """Do nothing."""
 
 
 class Gateway:
-    """Composes the data plane and the control plane of one process.
+    """Composes the control plane and this process' data plane.
 
     :param config: frozen configuration.
     :param upstreams: see :class:`Upstreams`.
@@ -68,7 +95,8 @@ class Gateway:
     :param environ: where outbound proxies are looked up that the configuration does not name.
     :param announce: called once with the first credentials, if this start made them.
     :param collect: called after each full snapshot build, see ``SnapshotPublisher``.
-    :ivar door: the message handler for every front; says 503 until the gateway is open.
+    :param fleet: the other processes, if there are any.
+    :ivar plane: this process' data plane; its door is the message handler for every front.
     :ivar state: ``starting``, ``ready`` or ``draining``.
     """
 
@@ -81,28 +109,24 @@ class Gateway:
         announce: Callable[[FirstCredentials], None],
         environ: Mapping[str, str],
         collect: Callable[[], None] = lambda: None,
+        fleet: Fleet | None = None,
     ) -> None:
         self.world = world
         self.config = config
-        self.metrics = metrics
-        self.door = Door()
+        self.plane = DataPlane(world, upstreams, metrics)
+        self.holder = self.plane.holder
         self.state = "starting"
-        self.holder = SnapshotHolder()
         self.prices = PriceBook(world, config.state_dir)
         driver, dsn, options = store_arguments(config)
         self.store = open_store(world, driver, dsn, **options)
         self.counters = UsageCounters()
-        self.gate: Gate | None = None
-        self.journal: Journal | None = None
         self.batcher: UsageBatcher | None = None
         self.digester: KeyDigester | None = None
-        self._upstreams = upstreams
+        self._fleet = fleet or Alone()
         self._announce = announce
         self._environ = environ
         self._collect = collect
         self._publisher: SnapshotPublisher | None = None
-        self._handler: ProxyHandler | None = None
-        self._core: ProxyCore | None = None
         self._stopping = False
 
     # -- start
@@ -123,16 +147,25 @@ class Gateway:
         try:
             await self._with_store(self.store.start)
             key = await self._with_store(self._unlock)
-            self.digester = KeyDigester(derive(key, API_KEY_INFO))
+            digest_key = derive(key, API_KEY_INFO)
+            self.digester = KeyDigester(digest_key)
             await self._with_store(partial(self._seed, key))
             box = await world.in_thread(box_id, world, state_dir)
-            await self._open_usage(box)
+            journal = await self._open_usage(box)
             self.prices.on_ready.append(self._catalogue_changed)
             self._owned(self.prices.load(), "prices could not be loaded")
             catalogue = self._catalogue()
-            self._publisher = SnapshotPublisher(world, self.store, self.holder, catalogue, self._collect)
+            self._publisher = SnapshotPublisher(
+                world, self.store, self.holder, catalogue, self._collect, self._fleet.cells
+            )
             await self._with_store(self._publisher.start)
-            await self._open_data_plane(box)
+            await self._with_store(partial(self._recount, box))
+            assert self.batcher is not None
+            self.batcher.startService()
+            self.plane.open(self._fleet.limiter, journal, self.digester, proxy_settings(self.config))
+            await self._fleet.open(box, digest_key, self.batcher.segment_sealed)
+            if self._stopping:
+                return
         except _Stopping:
             return
         self.state = "ready"
@@ -197,9 +230,9 @@ class Gateway:
         if first is not None:
             self._announce(first)
 
-    async def _open_usage(self, box: str) -> None:
+    async def _open_usage(self, box: str) -> Journal:
         world, state_dir = self.world, self.config.state_dir
-        settings = usage_settings(self.config)
+        settings = usage_settings(self.config, self._fleet.size + 1)
         boot = f"{world.wall_ms():x}{world.random_bytes(4).hex()}"
         journal = Journal(world, state_dir, box, 0, boot, settings)
         await journal.start()
@@ -210,35 +243,13 @@ class Gateway:
             box,
             settings,
             self.counters,
-            live_writers=lambda: [] if journal.closed else [journal.writer],
+            live_writers=lambda: [*([] if journal.closed else [journal.writer]), *self._fleet.writers()],
         )
         journal.on_sealed.append(batcher.segment_sealed)
-        self.journal, self.batcher = journal, batcher
+        self.batcher = batcher
+        return journal
 
-    async def _open_data_plane(self, box: str) -> None:
-        world, config = self.world, self.config
-        assert self.journal is not None and self.batcher is not None and self.digester is not None
-        limiter = MemoryLimiter()
-        await self._with_store(partial(self._recount, limiter, box))
-        self.batcher.startService()
-        self.gate = Gate(world, self.holder, limiter, self.journal, self.digester, self.metrics)
-        core = ProxyCore(
-            world=world,
-            gate=self.gate,
-            planner=InOrderPlanner(),
-            pool=self._upstreams.buffered,
-            stream_pool=self._upstreams.streaming,
-            in_process=self._upstreams.in_process,
-            metrics=self.metrics,
-            settings=proxy_settings(config),
-            sweeper=StreamSweeper(world.reactor),
-        )
-        self.holder.subscribe(lambda _: core.forget_routes())
-        self._core = core
-        self._handler = ProxyHandler(core, self.holder)
-        self.door.target = self._handler
-
-    async def _recount(self, limiter: MemoryLimiter, box: str) -> None:
+    async def _recount(self, box: str) -> None:
         """Seed day and month counts: the store's sums, and what only the journal knows yet."""
         now_ms = self.world.wall_ms()
         day_ms = now_ms - now_ms % DAY_MS
@@ -248,15 +259,14 @@ class Gateway:
         events = await self.world.in_thread(
             lambda: list(pending_events(self.world.fs, self.config.state_dir, box, progress))
         )
-        limiter.rebuild(sums, now_ms, events, wanted)
+        self._fleet.limiter.rebuild(sums, now_ms, events, wanted)
 
     # -- while it runs
 
     def reload(self, config: Config) -> None:
         """Take over what of a new configuration can be taken over at run time."""
         self.config = config
-        if self._core is not None:
-            self._core.settings = proxy_settings(config)
+        self.plane.reload(proxy_settings(config))
         self._catalogue_changed()
 
     def admin_context(self) -> AdminContext:
@@ -292,26 +302,18 @@ class Gateway:
         """Admit nothing from now on."""
         self.state = "draining"
         self._stopping = True
-        if self.gate is not None:
-            self.gate.draining = True
+        self.plane.drain()
 
     def cut(self) -> None:
         """End every running exchange now, each with its usage row."""
-        if self._handler is not None:
-            self._handler.shut_down()
+        self.plane.cut()
 
     async def close(self) -> None:
         """Close everything; what was used is in the store, or in the journal for the next start."""
         self.drain()
-        self.cut()
         if self._publisher is not None:
             self._publisher.stop()
-        goodbye = self._upstreams.pool.close()
-        goodbye.addTimeout(_GOODBYE_S, self.world.reactor, onTimeoutCancel=lambda *_: None)
-        self._owned(goodbye, "upstream connections could not be closed")
-        await goodbye
-        if self.journal is not None:
-            await self.journal.close()
+        await self.plane.close()
         if self.batcher is not None and self.batcher.running:
             await self.batcher.stopService()
         await self.store.stop()

@@ -28,14 +28,15 @@ from voidllm.http import polling
 from voidllm.http.front import FrontFactory
 from voidllm.http.resource import ProxyResource
 from voidllm.http.site import StrictSite
-from voidllm.instruments import register
+from voidllm.instruments import register_gateway, register_plane
 from voidllm.listening import endpoint, listen, url
 from voidllm.sdnotify import Notifier
 from voidllm.telemetry.logs import Log, start_logging
 from voidllm.telemetry.looplag import LoopLag
 from voidllm.telemetry.metrics import Metrics
+from voidllm.upstreams import make_upstreams
 from voidllm.welcome import first_start, welcome
-from voidllm.wiring import front_settings, make_upstreams
+from voidllm.wiring import front_settings, pool_settings
 
 _log = Logger()
 # After the last in-band error event: time for it to reach the sockets.
@@ -97,7 +98,7 @@ class GatewayService(Service):
 
     def _compose(self) -> tuple[Gateway, Any]:
         world, config = self._world, self._config
-        upstreams = make_upstreams(world, config)
+        upstreams = make_upstreams(world, config.upstream.engine, pool_settings(config))
         gateway = Gateway(
             world,
             config,
@@ -112,17 +113,18 @@ class GatewayService(Service):
             world,
             state=lambda: gateway.state,
             ping=gateway.store.ping,
-            proxy=ProxyResource(world, gateway.door, settings),
+            proxy=ProxyResource(world, gateway.plane.door, settings),
             context=gateway.admin_context,
             metrics=self._metrics,
             metrics_token=config.metrics.token or "",
             trusted_proxies=settings.trusted_proxies,
         )
-        site = StrictSite(world, root, settings, gateway.door.welcome)
+        site = StrictSite(world, root, settings, gateway.plane.door.welcome)
         front: Any = site
         if config.server.front == "fast":
-            front = FrontFactory(world, gateway.door, site, settings)
-        register(self._metrics, gateway, front, upstreams)
+            front = FrontFactory(world, gateway.plane.door, site, settings)
+        register_plane(self._metrics, gateway.plane, front, upstreams)
+        register_gateway(self._metrics, gateway)
         return gateway, front
 
     # -- start

@@ -5,7 +5,7 @@ from __future__ import annotations
 import gc
 from typing import Any, Callable, Mapping
 
-from attrs import frozen
+from attrs import evolve, frozen
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 
@@ -18,6 +18,7 @@ from voidllm.core.world import World
 from voidllm.store.records import ApiKey, StoredAccess
 
 _log = Logger()
+Cells = Callable[[str, str], int]
 _RETRY_S = (0.2, 0.5, 1.0, 2.0, 5.0)
 # Notifications do the work; this finds what a lost one would have said.
 _POLL_S = 5.0
@@ -39,8 +40,13 @@ class Catalogue:
     aliases: Mapping[str, str]
 
 
-def build_snapshot(version: int, stored: StoredAccess, catalogue: Catalogue) -> Snapshot:
-    """Join what the store knows with what the configuration says; pure."""
+def build_snapshot(
+    version: int, stored: StoredAccess, catalogue: Catalogue, cells: Cells | None = None
+) -> Snapshot:
+    """Join what the store knows with what the configuration says; pure.
+
+    :param cells: gives a limited scope's place in shared memory by its kind and id.
+    """
     orgs = {org.id: org for org in stored.orgs}
     teams = {team.id: team for team in stored.teams}
     keys: dict[bytes, Principal] = {}
@@ -53,6 +59,9 @@ def build_snapshot(version: int, stored: StoredAccess, catalogue: Catalogue) -> 
         if key.team_id is not None:
             scopes.append(Scope("team", key.team_id, teams[key.team_id].limits))
         scopes.append(Scope("org", org.id, org.limits))
+        counted = [scope for scope in scopes if not scope.limits.unlimited]
+        if cells is not None:
+            counted = [evolve(scope, cell=cells(scope.kind, scope.id)) for scope in counted]
         keys[bytes.fromhex(key.hash)] = Principal(
             key_id=key.id,
             key_type=key.key_type,
@@ -64,7 +73,7 @@ def build_snapshot(version: int, stored: StoredAccess, catalogue: Catalogue) -> 
             role=key.role,
             scopes=key.scopes,
             expires_at_ms=key.expires_at_ms,
-            counted=tuple(scope for scope in scopes if not scope.limits.unlimited),
+            counted=tuple(counted),
             access=_access(key, stored),
         )
     aliases = Aliases(stored.team_aliases, stored.org_aliases, catalogue.aliases)
@@ -86,6 +95,7 @@ class SnapshotPublisher:
     :param holder: gets every new snapshot.
     :param collect: called after each full build; puts the long-lived objects out of the
         garbage collector's sight.
+    :param cells: see :func:`build_snapshot`.
     """
 
     def __init__(
@@ -95,8 +105,10 @@ class SnapshotPublisher:
         holder: SnapshotHolder,
         catalogue: Catalogue,
         collect: Callable[[], None] = lambda: None,
+        cells: Cells | None = None,
     ) -> None:
         self._world = world
+        self._cells = cells
         self._store = store
         self._holder = holder
         self._catalogue = catalogue
@@ -182,7 +194,7 @@ class SnapshotPublisher:
         enabled = gc.isenabled()
         gc.disable()
         try:
-            snapshot = build_snapshot(self._version + 1, stored, self._catalogue)
+            snapshot = build_snapshot(self._version + 1, stored, self._catalogue, self._cells)
         finally:
             if enabled:
                 gc.enable()

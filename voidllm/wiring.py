@@ -6,52 +6,20 @@ import ipaddress
 import os
 from typing import Any
 
-from attrs import define
-
 from voidllm.config import Config, Pricing
 from voidllm.core.model import Price
-from voidllm.core.world import World
-from voidllm.http.pool import UpstreamPool
 from voidllm.http.pool_settings import PoolSettings
 from voidllm.http.settings import FrontSettings
-from voidllm.proxy.inprocess import InProcessPool
 from voidllm.proxy.settings import ProxySettings
 from voidllm.usage.price_numbers import price_from_config
 from voidllm.usage.prices import PriceBook
 from voidllm.usage.settings import UsageSettings
 
 
-@define
-class Upstreams:
-    """The ways to carry a call; each provides ``IUpstreamPool``.
-
-    :ivar pool: the connections under all of them.
-    """
-
-    pool: UpstreamPool
-    buffered: Any
-    streaming: Any
-    in_process: InProcessPool
-
-
-def make_upstreams(world: World, config: Config) -> Upstreams:
-    """Build the upstream pool and the engines on it, as ``upstream.engine`` says.
-
-    With ``auto`` streams go through treq, where its cost per event is nil, and buffered
-    calls drive the pool directly, because there it costs more than the rest of the call.
-    """
+def pool_settings(config: Config) -> PoolSettings:
+    """Translate for the upstream pool."""
     upstream = config.upstream
-    settings = PoolSettings(
-        max_per_origin=upstream.max_connections_per_origin, max_waiting=upstream.max_queue
-    )
-    pool = UpstreamPool(world, settings)
-    in_process = InProcessPool(world.reactor)
-    if upstream.engine == "direct":
-        return Upstreams(pool, pool, pool, in_process)
-    from voidllm.http.treq_engine import TreqEngine
-
-    treq_engine = TreqEngine(pool)
-    return Upstreams(pool, treq_engine if upstream.engine == "treq" else pool, treq_engine, in_process)
+    return PoolSettings(max_per_origin=upstream.max_connections_per_origin, max_waiting=upstream.max_queue)
 
 
 def store_arguments(config: Config) -> tuple[str, str, dict[str, Any]]:
@@ -81,10 +49,13 @@ def front_settings(config: Config) -> FrontSettings:
     )
 
 
-def usage_settings(config: Config) -> UsageSettings:
-    """Translate for the usage pipeline."""
+def usage_settings(config: Config, writers: int = 1) -> UsageSettings:
+    """Translate for the usage pipeline.
+
+    :param writers: processes with a journal of their own, which share what is held back.
+    """
     return UsageSettings(
-        reserve_bytes=config.usage.reserve_mb << 20,
+        reserve_bytes=(config.usage.reserve_mb << 20) // writers,
         fsync=config.usage.fsync,
         flush_seconds=config.settings.usage.flush_interval.seconds,
         # SQLite's thread waits for the interpreter once a statement, so few of them; PostgreSQL's

@@ -37,11 +37,13 @@ class Scope:
 
     :ivar kind: ``key``, ``team`` or ``org``.
     :ivar id: id of the key, team or organisation.
+    :ivar cell: its place in the table that processes share; -1 where there is no such table.
     """
 
     kind: str
     id: str
     limits: Limits
+    cell: int = -1
 
 
 @frozen
