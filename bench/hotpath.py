@@ -12,6 +12,7 @@ import cProfile
 import gc
 import json
 import pstats
+import sys
 import tempfile
 import time
 from statistics import median
@@ -228,6 +229,30 @@ def calls(one: Callable[[], None], rounds: int = 100) -> tuple[float, pstats.Sta
     return found.total_calls / rounds, found
 
 
+def bytecodes(one: Callable[[], None], rounds: int = 20) -> float:
+    """Count the bytecodes of one round, which no other work on the machine changes."""
+    count = 0
+
+    def local(_frame: Any, event: str, _argument: Any) -> Any:
+        nonlocal count
+        if event == "opcode":
+            count += 1
+        return local
+
+    def begin(frame: Any, _event: str, _argument: Any) -> Any:
+        frame.f_trace_opcodes, frame.f_trace_lines = True, False
+        return local
+
+    before = sys.gettrace()
+    sys.settrace(begin)
+    try:
+        for _ in range(rounds):
+            one()
+    finally:
+        sys.settrace(before)
+    return count / rounds
+
+
 def measure(one: Callable[[], None], seconds: float, rounds: int = 100) -> tuple[float, float]:
     """Give the microseconds of one round: of the best block, and of the median one."""
     blocks = []
@@ -268,7 +293,7 @@ def main() -> None:
             unit = "request" if parts == 1 else "event"
             print(
                 f"{name}: {best / parts:.1f} us/{unit} (median {usual / parts:.1f}), "
-                f"{count / parts:.0f} calls/{unit}"
+                f"{count / parts:.0f} calls and {bytecodes(one) / parts:.0f} bytecodes/{unit}"
             )
             if options.profile:
                 stats.sort_stats("tottime").print_stats(45)
