@@ -27,9 +27,11 @@ class IJournal(Interface):
         """Say whether new work may be admitted, that is, whether its row would surely fit."""
 
     def append(event):
-        """Write one :class:`~voidllm.core.usage.UsageEvent`; returns once the kernel has it.
+        """Write one :class:`~voidllm.core.usage.UsageEvent`.
 
-        :raises JournalFull: if not even the reserve has room.
+        The kernel has it before it has anything that is sent after this.
+
+        :raises JournalFull: if not even the reserve has room, and that is known already.
         """
 
 
@@ -50,6 +52,20 @@ class ILimiter(Interface):
 
     def headers(reservation, now_ms):
         """Give ``x-ratelimit-*`` headers for the tightest scope, as (name, value) bytes."""
+
+
+class ILink(Interface):
+    """One end of the line between the control plane and a worker."""
+
+    open = Attribute("Whether the other side is there.")
+
+    clogged = Attribute("Whether the other side does not read what it is sent.")
+
+    def send(message):
+        """Send one of :mod:`voidllm.link.messages`; nothing happens when the other side is gone."""
+
+    def close():
+        """Hang up once everything has been sent."""
 
 
 class IPlanner(Interface):
