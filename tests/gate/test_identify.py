@@ -7,6 +7,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from tests.gate.support import KEY, REQUEST_ID, START_MS, Surroundings, principal
 from voidllm.core.errors import Refusal
 from voidllm.core.snapshot import EMPTY_SNAPSHOT
+from voidllm.http.message import HeadMemo
 
 BEARER = [(b"host", b"x"), (b"authorization", b"Bearer " + KEY.encode())]
 
@@ -54,6 +55,23 @@ class IdentifyTests(SynchronousTestCase):
         box.gate.identify(BEARER, "127.0.0.1")
         box.snapshots.swap(EMPTY_SNAPSHOT)
         self.assertEqual(self._refused(box, BEARER).status, 401)
+
+    def test_memo(self) -> None:
+        """With a memo the fields are read once; what the key may is looked up each time."""
+        box = Surroundings()
+        memo = HeadMemo()
+        box.gate.identify(BEARER, "127.0.0.1", memo=memo)
+        self.assertIs(box.gate.identify([], "127.0.0.1", memo=memo), box.who)
+        box.snapshots.swap(EMPTY_SNAPSHOT)
+        refusal = self.assertRaises(Refusal, box.gate.identify, [], "127.0.0.1", memo=memo)
+        self.assertEqual((refusal.status, refusal.message), (401, "invalid API key"))
+
+    def test_memo_of_no_key(self) -> None:
+        """What is refused for its fields leaves nothing in the memo."""
+        box = Surroundings()
+        memo = HeadMemo()
+        self.assertRaises(Refusal, box.gate.identify, [(b"host", b"x")], "127.0.0.1", memo=memo)
+        self.assertIsNone(memo.key_digest)
 
     def test_scope(self) -> None:
         """A key that is not for inference is a 403, with a row for its owner under the request's id."""

@@ -15,6 +15,7 @@ from voidllm.core.world import World
 from voidllm.gate.admission import Admission
 from voidllm.gate.metrics import GateMetrics, NoMetrics
 from voidllm.gate.rows import finished_row, refused_row
+from voidllm.http.message import HeadMemo
 
 _INFERENCE = "inference"
 _BUSY_RETRY_MS = 5000
@@ -57,27 +58,32 @@ class Gate:
         client: str,
         request_id: str = "",
         started_s: float | None = None,
+        memo: HeadMemo | None = None,
     ) -> Principal:
         """Say whom the key in ``headers`` speaks for.
 
-        Nothing of the key is kept, in whatever form, and it is in no error.
+        Nothing of the key is kept but its digest, in ``memo``, and it is in no error.
 
         :param headers: (lower-case name, value) pairs.
         :param client: the client's address; nothing is decided by it yet.
         :param request_id: for the row of a known key that may not call models.
         :param started_s: monotonic seconds of the first request byte, for the same row.
+        :param memo: keeps the key's digest for the next request with the same fields.
         :raises Refusal: 400 ``bad_request`` for two different keys; 401 ``unauthorized`` for
             none, or one that is malformed, unknown or expired: these have no row, as nobody
             is known to write it for. 403 ``insufficient_scope`` for a key that is not made
             for inference: its row is written here.
         """
-        try:
-            principal: Principal | None = self._snapshots.current.keys.get(
-                self._digest(find_credential(headers))
-            )
-        except Refusal as refusal:
-            self._metrics.refused(refusal.code, refusal.status)
-            raise
+        digest = None if memo is None else memo.key_digest
+        if digest is None:
+            try:
+                digest = self._digest(find_credential(headers))
+            except Refusal as refusal:
+                self._metrics.refused(refusal.code, refusal.status)
+                raise
+            if memo is not None:
+                memo.key_digest = digest
+        principal: Principal | None = self._snapshots.current.keys.get(digest)
         if principal is None:
             raise self._unknown()
         expires_at_ms = principal.expires_at_ms

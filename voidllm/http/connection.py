@@ -23,6 +23,7 @@ from voidllm.http.clientaddr import plain_address
 from voidllm.http.direct import LOOK_S, has_left, sender, settle
 from voidllm.http.dispatch import Classifier, hand_over, log_crash
 from voidllm.http.framing import BadMessage, Head, RequestLine, head_too_large, malformed, parse_head
+from voidllm.http.known_head import KnownHead
 from voidllm.http.linger import Linger
 from voidllm.http.message import Request
 from voidllm.http.population import FRESH_S
@@ -57,6 +58,7 @@ class FrontConnection(Protocol):
         self._buffer = b""
         self._line: RequestLine | None = None
         self._classifier = Classifier(factory.is_fast)
+        self.known: KnownHead[Head] | None = None
         self._scanned = 0
         self._blank_seen = False
         self._first_byte_s: float | None = None
@@ -141,6 +143,8 @@ class FrontConnection(Protocol):
                 log_crash(error)
             population.leave()
         population.remove(self)
+        self.known = None
+        self.factory.forget(self)
 
     def pauseProducing(self) -> None:
         """The transport's buffer is full: the client reads too slowly."""
@@ -221,6 +225,12 @@ class FrontConnection(Protocol):
         if started is None:
             started = self._first_byte_s = self._seconds()
         data = self._buffer
+        known = self.known
+        if known is not None and not self._scanned and known.begins(data):
+            # The classifier has not seen another line since.
+            self._head_over()
+            self._begin(known.meaning, data, known.size, started)
+            return True
         if data.startswith(b"\r\n"):
             if self._blank_seen:
                 raise malformed("there is more than one empty line before the request")
@@ -242,14 +252,19 @@ class FrontConnection(Protocol):
         end = data.find(b"\r\n\r\n", max(0, self._scanned - 3), limit) + 4
         if end < 4:
             return self._wait(started)
-        head = parse_head(data[:end], line, self._settings.max_fields)
+        text = data[:end]
+        head = parse_head(text, line, self._settings.max_fields)
+        self.known = self.factory.get_to_know(self, text, head) if self._classifier.fast else None
+        self._head_over()
+        self._begin(head, data, end, started)
+        return True
+
+    def _head_over(self) -> None:
         self._line = self._first_byte_s = None
         self._blank_seen = self._fresh = False
         self._scanned = 0
         self._phase = _BODY
         self._watch.clear()
-        self._begin(head, data, end, started)
-        return True
 
     def _begin(self, head: Head, data: bytes, end: int, started: float) -> None:
         """Hand the request that begins with ``data[:end]`` to its handler."""
@@ -282,6 +297,7 @@ class FrontConnection(Protocol):
             length,
             started,
             request_id,
+            head.memo,
         )
         responder = FrontResponder(self, request_id, line.method, line.old, head.keep_alive)
         self._responder = responder
@@ -318,6 +334,8 @@ class FrontConnection(Protocol):
         self._write_watch.stop()
         self.transport.unregisterProducer()
         self.factory.population.remove(self)
+        self.known = None
+        self.factory.forget(self)
         settle(self.transport)
         channel = hand_over(self.transport, self.factory.site)
         if channel is None:

@@ -10,6 +10,7 @@ import httptools
 from attrs import frozen
 
 from voidllm.core.errors import VoidLLMError
+from voidllm.http.message import HeadMemo
 
 _METHODS = frozenset({b"GET", b"HEAD", b"POST", b"PUT", b"PATCH", b"DELETE", b"OPTIONS"})
 _VERSIONS = {b"HTTP/1.1": False, b"HTTP/1.0": True}
@@ -100,20 +101,34 @@ class Head:
     :ivar headers: (lower-case name, value) pairs in order, values without outer white space.
     :ivar content_length: declared length, ``None`` when chunked, 0 when there is no body.
     :ivar keep_alive: whether the client lets the connection live on.
+    :ivar asks: whether the field ``Expect`` is there.
     :ivar expects: whether the client waits for ``100 Continue``.
     :ivar request_id: the first ``X-Request-Id``, unchecked, or ``None``.
+    :ivar memo: kept as long as the head is; see :class:`~voidllm.http.message.HeadMemo`.
     :ivar complete: whether the parser agrees that the head ends where we cut it.
     """
 
-    __slots__ = ("complete", "content_length", "expects", "headers", "keep_alive", "line", "request_id")
+    __slots__ = (
+        "asks",
+        "complete",
+        "content_length",
+        "expects",
+        "headers",
+        "keep_alive",
+        "line",
+        "memo",
+        "request_id",
+    )
 
     def __init__(self, line: RequestLine) -> None:
         self.line = line
         self.headers: list[tuple[bytes, bytes]] = []
         self.content_length: int | None = 0
         self.keep_alive = True
+        self.asks = False
         self.expects = False
         self.request_id: bytes | None = None
+        self.memo = HeadMemo()
         self.complete = False
 
     def on_header(self, name: bytes, value: bytes) -> None:
@@ -184,6 +199,7 @@ def judge(head: Head) -> None:
     if expect is not None and not old:
         if expect.lower() != b"100-continue":
             raise BadMessage(417, "expectation_failed", "the field expect is not understood")
+        head.asks = True
         head.expects = head.content_length != 0
     encoding = found.get(b"content-encoding")
     if encoding is not None and encoding.lower() not in (b"", b"identity"):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from typing import Any, Callable
 
 from twisted.internet.protocol import Factory
@@ -11,9 +12,14 @@ from voidllm.core.world import World
 from voidllm.http.clientaddr import TrustedProxies
 from voidllm.http.connection import FrontConnection
 from voidllm.http.dispatch import NotFound, is_fast
+from voidllm.http.framing import Head
+from voidllm.http.known_head import LONGEST, KnownHead
 from voidllm.http.population import Populated, Population
 from voidllm.http.reply_head import DateLine
 from voidllm.http.settings import FrontSettings
+
+#: Connections that may keep the head of their last request; more would cost what idle ones may not.
+_KNOWN = 1024
 
 __all__ = ["FrontConnection", "FrontFactory", "FrontSettings"]
 
@@ -47,7 +53,23 @@ class FrontFactory(Populated, Factory):
         self.trusted = TrustedProxies(self.settings.trusted_proxies)
         self.date = DateLine(world.wall_ms)
         self.new_id = IdSource(world.random_bytes)
+        self._knowing: OrderedDict[FrontConnection, None] = OrderedDict()
         self.population: Population = getattr(site, "population", None) or Population()
+
+    def get_to_know(self, connection: FrontConnection, text: bytes, head: Head) -> KnownHead[Head] | None:
+        """Have ``connection`` keep a head that may come again, if there is room and it is no odd one."""
+        if len(text) > min(LONGEST, self.settings.max_head_bytes - 16) or head.asks:
+            return None
+        knowing = self._knowing
+        if connection not in knowing:
+            if len(knowing) >= _KNOWN:
+                knowing.popitem(last=False)[0].known = None
+            knowing[connection] = None
+        return KnownHead(text, head)
+
+    def forget(self, connection: FrontConnection) -> None:
+        """Take note that ``connection`` is closed or served by another protocol."""
+        self._knowing.pop(connection, None)
 
     def startFactory(self) -> None:
         """Start the Site too; nothing listens for it."""

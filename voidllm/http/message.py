@@ -36,6 +36,20 @@ class BodySource(Protocol):
         """Read from the client again."""
 
 
+class HeadMemo:
+    """What may be kept of a request head for when the very same fields come again.
+
+    It lives as long as a connection keeps its head, so at most as long as the connection.
+
+    :ivar key_digest: the gate's digest of the API key that the fields hold, once it was made.
+    """
+
+    __slots__ = ("key_digest",)
+
+    def __init__(self) -> None:
+        self.key_digest: bytes | None = None
+
+
 @define
 class Request:
     """A request head, plus the source of its body.
@@ -50,6 +64,7 @@ class Request:
     :ivar request_id: the client's ``X-Request-Id`` if it is a UUID, else a fresh UUIDv7; every
         responder sends it back.
     :ivar started_s: monotonic seconds when the first byte of the request was seen.
+    :ivar memo: for who works something out of ``headers`` that holds for the same fields again.
     """
 
     method: bytes
@@ -61,6 +76,7 @@ class Request:
     content_length: int | None
     started_s: float
     request_id: str
+    memo: HeadMemo = field(factory=HeadMemo, repr=False)
     _index: dict[bytes, bytes] | None = field(default=None, init=False, repr=False)
 
     def header(self, name: bytes) -> bytes | None:

@@ -38,7 +38,7 @@ class ProxyHandler:
         """Answer one request."""
         try:
             principal = self._core.gate.identify(
-                request.headers, request.client, request.request_id, request.started_s
+                request.headers, request.client, request.request_id, request.started_s, request.memo
             )
         except Refusal as refusal:
             # Nobody is known yet, so there is nobody to write a usage row for.
