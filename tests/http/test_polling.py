@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from select import EPOLLHUP, EPOLLIN, EPOLLOUT
+from types import SimpleNamespace
+from typing import Any
 
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.harness import ROOT
-from voidllm.http.polling import install
+from voidllm.http.polling import Outbox, install, quick_turn
 
 _SCRIPT = """
 import sys
@@ -66,3 +69,85 @@ class PollingTests(SynchronousTestCase):
     def test_other_reactors(self) -> None:
         """Whatever is no epoll reactor is left alone."""
         self.assertFalse(install(Clock()))
+
+
+class OutboxTests(SynchronousTestCase):
+    """What waits for the end of a turn."""
+
+    def setUp(self) -> None:
+        self.outbox = Outbox()
+        self.done: list[str] = []
+
+    def note(self, what: str) -> Any:
+        """Give a function that notes that it was called."""
+        return lambda: self.done.append(what)
+
+    def test_order(self) -> None:
+        """What goes first does, whenever it came; within each kind the order is kept."""
+        self.outbox.add(self.note("reply 1"))
+        self.outbox.add_first(self.note("row 1"))
+        self.outbox.add(self.note("reply 2"))
+        self.outbox.add_first(self.note("row 2"))
+        self.outbox.flush()
+        self.outbox.flush()
+        self.assertEqual(self.done, ["row 1", "row 2", "reply 1", "reply 2"])
+
+    def test_added_meanwhile(self) -> None:
+        """A row that a write leads to is written before the next write."""
+
+        def leads_on() -> None:
+            self.outbox.add_first(self.note("row"))
+            self.outbox.add(self.note("reply 2"))
+
+        self.outbox.add(leads_on)
+        self.outbox.add(self.note("reply 1"))
+        self.outbox.flush()
+        self.assertEqual(self.done, ["row", "reply 1", "reply 2"])
+
+
+class TurnTests(SynchronousTestCase):
+    """One turn with events of our choice."""
+
+    def turn(self, *events: tuple[int, int]) -> list[str]:
+        """Do one turn in which every read leads to a row and to a reply; give what was done."""
+        outbox = Outbox()
+        done: list[str] = []
+
+        def read_or_write(selectable: str, fd: int, event: int) -> None:
+            if event & EPOLLIN:
+                done.append(f"read {fd}")
+                outbox.add_first(lambda: done.append(f"row {fd}"))
+                outbox.add(lambda: done.append(f"reply {fd}"))
+            if event & EPOLLOUT:
+                done.append(f"write {fd}")
+            if event & EPOLLHUP:
+                done.append(f"end {fd}")
+                del selectables[fd]
+
+        selectables = {fd: f"socket {fd}" for fd in range(4)}
+        poller = SimpleNamespace(poll=lambda timeout, most: list(events))
+        reactor = SimpleNamespace(_poller=poller, _selectables=selectables, _doReadOrWrite=read_or_write)
+        quick_turn(reactor, outbox)(None)
+        return done
+
+    def test_rows_before_replies(self) -> None:
+        """The rows of all events are written before the replies."""
+        self.assertEqual(
+            self.turn((1, EPOLLIN), (2, EPOLLIN)),
+            ["read 1", "read 2", "row 1", "row 2", "reply 1", "reply 2"],
+        )
+
+    def test_rows_before_buffered_writes(self) -> None:
+        """What another transport has buffered leaves only after the rows of the events before it."""
+        self.assertEqual(self.turn((1, EPOLLIN), (2, EPOLLOUT)), ["read 1", "row 1", "write 2", "reply 1"])
+
+    def test_row_before_its_own_write(self) -> None:
+        """A socket that is read from and written to has its row written in between."""
+        self.assertEqual(self.turn((1, EPOLLIN | EPOLLOUT)), ["read 1", "row 1", "write 1", "reply 1"])
+
+    def test_gone_meanwhile(self) -> None:
+        """A socket that an event has ended is not written to."""
+        self.assertEqual(
+            self.turn((1, EPOLLIN | EPOLLOUT | EPOLLHUP), (1, EPOLLOUT)),
+            ["read 1", "end 1", "row 1", "reply 1"],
+        )

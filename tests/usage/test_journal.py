@@ -18,6 +18,7 @@ from voidllm.core.errors import JournalFull
 from voidllm.core.interfaces import IJournal
 from voidllm.core.usage import UsageEvent
 from voidllm.core.world import World
+from voidllm.http.polling import Outbox
 from voidllm.usage.codec import decode_lines, encode
 from voidllm.usage.journal import Journal
 from voidllm.usage.segments import parse, pending_events
@@ -134,6 +135,110 @@ class AppendTests(JournalCase):
         self.assertIsNone(parse("rejected.jl"))
         with self.assertRaises(ValueError):
             self.journal(boot="a-b")
+
+
+class TurnTests(JournalCase):
+    """On a reactor whose turns have an end, the rows of a turn are written together."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.outbox = Outbox()
+        setattr(self.clock, "voidllm_outbox", self.outbox)  # noqa: B010 - not a known attribute
+        self.writes = 0
+
+        def count(operation: str, path: str) -> None:
+            self.writes += operation == "write"
+
+        self.fs.fail = count
+
+    def test_one_write_a_turn(self) -> None:
+        """All rows of a turn are one write, in their order, before what was sent after them."""
+        journal = self.journal()
+        for turn in range(3):
+            seen: list[int] = []
+            self.outbox.add(lambda seen=seen: seen.append(len(self.written())))  # type: ignore[misc]
+            for number in range(4):
+                journal.append(event(4 * turn + number))
+            self.outbox.flush()
+            self.assertEqual((seen, self.writes), ([4 * turn + 4], turn + 1))
+        self.assertEqual(self.written(), [event(n) for n in range(12)])
+
+    def test_some_fit(self) -> None:
+        """Where there is not room for all rows of a turn, the last ones wait, and no work is admitted."""
+        self.fs.capacity = LINE * 5 // 2
+        journal = self.journal()
+        for number in range(4):
+            journal.append(event(number))
+        self.outbox.flush()
+        self.assertEqual((self.written(), journal.waiting), ([event(0), event(1)], 2))
+        self.assertFalse(journal.accepting())
+        with self.assertRaises(JournalFull):
+            journal.append(event(4))
+        self.fs.capacity = None
+        self.clock.advance(1)
+        self.assertEqual(self.written(), [event(n) for n in range(5)])
+        self.assertTrue(journal.accepting())
+        journal.append(event(5))
+        self.outbox.flush()
+        self.assertEqual(self.written(), [event(n) for n in range(6)])
+
+    def test_reserve(self) -> None:
+        """A turn that meets a full disk is written with the reserve's help."""
+        self.fs.capacity = MB + LINE
+        journal = self.journal(reserve_bytes=MB)
+        for number in range(50):
+            journal.append(event(number))
+        self.outbox.flush()
+        self.assertEqual((self.written(), journal.waiting), ([event(n) for n in range(50)], 0))
+        self.assertTrue(journal.accepting())
+
+    def test_short_write(self) -> None:
+        """A turn that is written in part only leaves whole rows, each once."""
+        self.fs.short = True
+        self.fs.capacity = LINE * 5 // 2
+        journal = self.journal()
+        for number in range(4):
+            journal.append(event(number))
+        self.outbox.flush()
+        self.assertEqual([len(data) for data in self.segments().values()], [2 * LINE])
+        self.fs.capacity = None
+        self.clock.advance(1)
+        self.assertEqual(self.written(), [event(n) for n in range(4)])
+
+    def test_broken_file(self) -> None:
+        """A file that fails is left; the rows of the turn wait and go to a new one."""
+        journal = self.journal()
+        journal.append(event(0))
+        self.outbox.flush()
+        broken = [True]
+
+        def fail(operation: str, path: str) -> None:
+            if operation == "write" and broken:
+                broken.clear()
+                raise OSError(errno.EIO, "broken")
+
+        self.fs.fail = fail
+        journal.append(event(1))
+        journal.append(event(2))
+        self.outbox.flush()
+        self.assertEqual((journal.waiting, journal.accepting()), (2, False))
+        self.clock.advance(1)
+        self.assertEqual([len(data) for data in self.segments().values()], [LINE, 2 * LINE])
+        self.assertTrue(journal.accepting())
+
+    def test_ends(self) -> None:
+        """Completing the segment and closing write what waits for the end of the turn."""
+        journal = self.journal()
+        journal.append(event(0))
+        journal.rotate()
+        self.assertEqual((self.written(), len(self.sealed)), ([event(0)], 1))
+        journal.append(event(1))
+        self.successResultOf(journal.close())
+        journal.append(event(2))
+        self.assertEqual(self.written(), [event(n) for n in range(3)])
+        self.outbox.flush()
+        self.assertEqual(self.written(), [event(n) for n in range(3)])
+        self.assertEqual((self.clock.getDelayedCalls(), self.fs.descriptors), ([], {}))
 
 
 class FullDiskTests(JournalCase):
@@ -280,9 +385,12 @@ class FullDiskTests(JournalCase):
 
     def test_any_history(self) -> None:
         """Whatever the disk does, every row is on it once when it has become well again."""
-        for seed in range(25):
+        for seed in range(30):
             self.setUp()
             rng = random.Random(seed)
+            outbox = Outbox()
+            if seed % 2:
+                setattr(self.clock, "voidllm_outbox", outbox)  # noqa: B010 - not a known attribute
 
             def trouble(operation: str, path: str, rng: random.Random = rng) -> None:
                 if operation in ("write", "ftruncate", "open", "fsync") and rng.random() < 0.1:
@@ -300,7 +408,10 @@ class FullDiskTests(JournalCase):
                     journal.append(event(number))
                 except JournalFull:
                     self.assertFalse(journal.accepting())
-                self.clock.advance(rng.random() * 2)
+                if rng.random() < 0.5:
+                    outbox.flush()
+                    self.clock.advance(rng.random() * 2)
+            outbox.flush()
             self.fs.capacity, self.fs.fail = None, lambda operation, path: None
             self.clock.pump([1] * 3)
             self.assertTrue(journal.accepting())

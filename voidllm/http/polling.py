@@ -12,6 +12,7 @@ an idle one's turn has one event, and nothing waits.
 from __future__ import annotations
 
 import errno
+from select import EPOLLIN, EPOLLOUT
 from typing import Any, Callable
 
 #: What is relied on; a reactor that lacks one of these keeps its own turn.
@@ -24,23 +25,43 @@ _EVENTS = 128
 
 
 class Outbox:
-    """Writes that wait for the end of a turn, in the order in which they were made."""
+    """Writes that wait for the end of a turn, in the order in which they were made.
 
-    __slots__ = ("_due",)
+    What must be on disk before anything leaves for a socket is a class of its own, and goes first.
+    """
+
+    __slots__ = ("_due", "_first")
 
     def __init__(self) -> None:
+        self._first: list[Callable[[], None]] = []
         self._due: list[Callable[[], None]] = []
 
     def add(self, flush: Callable[[], None]) -> None:
         """Have ``flush`` called, once, before the reactor waits again."""
         self._due.append(flush)
 
+    def add_first(self, flush: Callable[[], None]) -> None:
+        """Have ``flush`` called, once, before what :meth:`add` got and before any socket is written to."""
+        self._first.append(flush)
+
+    def flush_first(self) -> None:
+        """Call what :meth:`add_first` got."""
+        while self._first:
+            first, self._first = self._first, []
+            for flush in first:
+                flush()
+
     def flush(self) -> None:
         """Call everything that waits; what is added meanwhile too."""
+        self.flush_first()
         while self._due:
             due, self._due = self._due, []
             for flush in due:
+                if self._first:
+                    # Of what the call before this one led to, the part that goes first.
+                    self.flush_first()
                 flush()
+            self.flush_first()
 
 
 def outbox_of(reactor: Any) -> Outbox | None:
@@ -56,6 +77,7 @@ def quick_turn(reactor: Any, outbox: Outbox) -> Callable[[float | None], None]:
     selectables = reactor._selectables
     read_or_write = reactor._doReadOrWrite
     flush = outbox.flush
+    flush_first = outbox.flush_first
 
     def turn(timeout: float | None) -> None:
         # Timers and calls from threads have run since the last turn.
@@ -72,6 +94,15 @@ def quick_turn(reactor: Any, outbox: Outbox) -> Callable[[float | None], None]:
             # An event before this one may have closed it.
             selectable = selectables.get(fd)
             if selectable is not None:
+                if event & EPOLLOUT:
+                    # What it writes may be a reply that was made by an event before this one,
+                    # or is made by what it reads now.
+                    if event & EPOLLIN:
+                        read_or_write(selectable, fd, event & ~EPOLLOUT)
+                        event = EPOLLOUT
+                    flush_first()
+                    if selectables.get(fd) is not selectable:
+                        continue
                 read_or_write(selectable, fd, event)
                 handled += 1
                 if handled == _EVENTS:

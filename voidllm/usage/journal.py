@@ -1,7 +1,10 @@
 """The usage journal: one line on local disk for every finished unit of work.
 
-``append`` returns once the kernel has the line, so ``kill -9`` at any moment afterwards loses
-nothing. On a full disk, space that was held back is used up before any new work is refused.
+The kernel has the line before anything that ``append``'s caller sends afterwards can leave, so
+``kill -9`` at any moment loses nothing that anybody was told of. The lines of one turn of the
+reactor are one system call where the turn has an end that can be waited for
+(:mod:`voidllm.http.polling`); elsewhere ``append`` writes at once. On a full disk, space that was
+held back is used up before any new work is refused.
 """
 
 from __future__ import annotations
@@ -20,6 +23,7 @@ from voidllm.core.errors import JournalFull
 from voidllm.core.interfaces import IJournal
 from voidllm.core.usage import UsageEvent
 from voidllm.core.world import World
+from voidllm.http.polling import outbox_of
 from voidllm.usage.codec import encode
 from voidllm.usage.reserve import Reserve
 from voidllm.usage.segments import Segment, folder
@@ -62,6 +66,8 @@ class Journal:
         self._rotation: Any = None
         self._retry: Any = None
         self._refilling: Deferred[None] | None = None
+        self._outbox = outbox_of(world.reactor)
+        self._collected: list[bytes] = []
         self._waiting: deque[bytes] = deque()
         self._waiting_bytes = 0
         self._accepting = True
@@ -96,12 +102,18 @@ class Journal:
         return self._accepting
 
     def append(self, event: UsageEvent) -> None:
-        """Write one event; returns once the kernel has it.
+        """Write one event before anything leaves that is sent after this.
 
-        :raises JournalFull: if the disk took nothing, reserve included. The row is not lost:
-            it waits in memory and is tried again, so it must not be appended again.
+        :raises JournalFull: if the disk took nothing, reserve included, and that is known already.
+            The row is not lost: it waits in memory and is tried again, so it must not be
+            appended again.
         """
         line = encode(event)
+        if self._outbox is not None and not self._waiting and not self._closed:
+            if not self._collected:
+                self._outbox.add_first(self._write_collected)
+            self._collected.append(line)
+            return
         if self._waiting:
             self._hold(line)
             self._drain()
@@ -119,11 +131,13 @@ class Journal:
 
     def rotate(self) -> None:
         """Complete the current segment, if there is one."""
+        self._write_collected()
         self._seal(sync=False)
 
     def close(self) -> Deferred[None]:
         """Complete the last segment and sync it; fires when every file is closed."""
         if not self._closed:
+            self._write_collected()
             self._drain()
             self._closed = True
             if self._waiting:
@@ -141,8 +155,23 @@ class Journal:
         await self._syncer.idle()
         self._reserve.close()
 
+    def _write_collected(self) -> None:
+        """Write the lines of this turn; those that cannot be written wait in memory."""
+        lines, self._collected = self._collected, []
+        if not lines:
+            return
+        try:
+            self._put(lines[0] if len(lines) == 1 else b"".join(lines))
+        except OSError as problem:
+            for line in lines:
+                self._hold(line)
+            if len(lines) > 1 and problem.errno in _FULL:
+                # There is not room for all of them, but perhaps for some.
+                self._drain()
+            self._degraded()
+
     def _put(self, line: bytes) -> None:
-        """Write ``line`` whole or not at all; raises what the disk said last."""
+        """Write ``line``, or several, whole or not at all; raises what the disk said last."""
         while True:
             try:
                 if self._fd < 0:
