@@ -6,7 +6,8 @@ import hmac
 import ipaddress
 from typing import Any, Callable
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, TimeoutError, succeed
+from twisted.logger import Logger
 from twisted.python.failure import Failure
 from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET
@@ -16,6 +17,10 @@ from voidllm.admin.replies import refuse, send_json
 from voidllm.core.errors import Refusal, StoreError
 from voidllm.core.world import World
 from voidllm.http.clientaddr import TrustedProxies, plain_address
+
+_log = Logger()
+#: Seconds that workers have for telling their numbers; a scrape has ten as a rule.
+_REFRESH_S = 1
 
 
 class Health(Resource):
@@ -88,16 +93,24 @@ class MetricsResource(Resource):
 
     :param render: encodes all metrics; runs off the reactor.
     :param token: bearer token, or ``""`` to serve loopback only.
+    :param refresh: fetches what other processes count before it is encoded. When it fails, or has
+        not done so within a second (it is then cancelled), they are shown as last known.
     """
 
     isLeaf = True
 
     def __init__(
-        self, world: World, render: Callable[[], bytes], token: str, trusted: TrustedProxies
+        self,
+        world: World,
+        render: Callable[[], bytes],
+        token: str,
+        trusted: TrustedProxies,
+        refresh: Callable[[], Deferred[Any]] | None = None,
     ) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self._world = world
         self._render = render
+        self._refresh = refresh
         self._token = token.encode("utf-8")
         self._trusted = trusted
 
@@ -119,8 +132,17 @@ class MetricsResource(Resource):
             if not gone:
                 request.processingFailed(failure)
 
-        self._world.in_thread(self._render).addCallbacks(answer, failed)
+        asked = succeed(None) if self._refresh is None else self._refreshed(self._refresh())
+        asked.addCallback(lambda _: self._world.in_thread(self._render))
+        asked.addCallbacks(answer, failed)
         return NOT_DONE_YET
+
+    def _refreshed(self, asked: Deferred[Any]) -> Deferred[Any]:
+        def stale(failure: Failure) -> None:
+            if failure.check(TimeoutError) is None:  # type: ignore[no-untyped-call]
+                _log.failure("the metrics of other processes cannot be fetched", failure)
+
+        return asked.addTimeout(_REFRESH_S, self._world.reactor).addErrback(stale)
 
     def _allowed(self, request: Any) -> bool:
         given = request.getHeader(b"authorization") or b""

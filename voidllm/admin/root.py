@@ -45,6 +45,7 @@ def make_root(
     metrics: Any,
     metrics_token: str,
     trusted_proxies: Any,
+    refresh: Callable[[], Deferred[Any]] | None = None,
 ) -> Resource:
     """Build the tree.
 
@@ -55,6 +56,7 @@ def make_root(
     :param metrics: its ``render()`` encodes all metrics, off the reactor.
     :param metrics_token: see :class:`~voidllm.admin.probes.MetricsResource`.
     :param trusted_proxies: networks whose ``X-Forwarded-For`` is believed.
+    :param refresh: see :class:`~voidllm.admin.probes.MetricsResource`.
     """
 
     def make() -> Any:
@@ -69,7 +71,7 @@ def make_root(
         (b"healthz", health),
         (b"health", health),
         (b"readyz", Readiness(state, ping)),
-        (b"metrics", MetricsResource(world, metrics.render, metrics_token, trusted)),
+        (b"metrics", MetricsResource(world, metrics.render, metrics_token, trusted, refresh)),
     ):
         root.putChild(name, Leaf(leaf))
     root.putChild(b"v1", proxy)

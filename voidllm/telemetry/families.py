@@ -7,19 +7,19 @@ the reactor's thread alone, and turned into the library's families when somebody
 from __future__ import annotations
 
 from bisect import bisect_left
-from typing import Callable, Generic, Iterator, TypeVar
+from typing import Callable, ClassVar, Generic, Iterator, TypeVar
 
 from prometheus_client import CollectorRegistry
-from prometheus_client.core import CounterMetricFamily, HistogramMetricFamily
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
-from prometheus_client.utils import INF, floatToGoString
+
+from voidllm.telemetry.tables import Kind, Labels, Numbers, Table, as_metric, tables_of
 
 
 class Count:
-    """One counter.
+    """One counter or gauge.
 
-    :ivar value: add to it, on the reactor's thread.
+    :ivar value: change it, on the reactor's thread.
     """
 
     __slots__ = ("value",)
@@ -52,6 +52,9 @@ M = TypeVar("M", Count, Spread)
 #: What stands for every label value that has no room of its own, or no name.
 OTHER = "other"
 MOST_CHILDREN = 1000
+#: Characters of one label value, and of all that a family shows, a child on average.
+MOST_LABEL = 256
+_USUAL_LABELS = 128
 
 
 class Family(Collector, Generic[M]):
@@ -62,17 +65,21 @@ class Family(Collector, Generic[M]):
     :param most: children at a time; further ones are counted together under ``other``.
     """
 
+    kind: ClassVar[Kind]
+
     def __init__(
-        self, name: str, doc: str, labels: tuple[str, ...], make: Callable[[], M], most: int = MOST_CHILDREN
+        self, name: str, doc: str, labels: Labels, make: Callable[[], M], most: int = MOST_CHILDREN
     ) -> None:
-        self._name = name
+        self._name = name.removesuffix("_total")
         self._doc = doc
         self._labels = labels
+        self._bounds: tuple[float, ...] = ()
         self._make_child: Callable[[], M] = make
         self._most = most
+        self._room = most * _USUAL_LABELS
         self._children: dict[tuple[str | int, ...], M] = {}
         #: The same by what is shown, which may be the same for several.
-        self._shown: dict[tuple[str, ...], M] = {}
+        self._shown: dict[Labels, M] = {}
 
     def child(self, *labels: str | int) -> M:
         """Give the child with these label values; an empty value becomes ``other``."""
@@ -80,34 +87,47 @@ class Family(Collector, Generic[M]):
         return self._make(labels) if found is None else found
 
     def _make(self, labels: tuple[str | int, ...]) -> M:
-        full = len(self._children) >= self._most
-        shown = tuple(OTHER if full else str(value)[:256] or OTHER for value in labels)
+        full = len(self._children) >= self._most or self._room <= 0
+        shown = tuple(OTHER if full else str(value)[:MOST_LABEL] or OTHER for value in labels)
         child = self._shown.get(shown)
         if child is None:
             child = self._shown[shown] = self._make_child()
+            self._room -= sum(map(len, shown))
         if not full:
             # Otherwise not remembered by its own labels: the dict must stay bounded too.
             self._children[labels] = child
         return child
+
+    def table(self) -> Table:
+        """Give every child's numbers; may run on another thread than those that count."""
+        rows = [(labels, self._numbers(child)) for labels, child in list(self._shown.items())]
+        return Table(self._name, self.kind, self._doc, self._labels, self._bounds, rows)
+
+    def _numbers(self, child: M) -> Numbers:
+        raise NotImplementedError
 
     def describe(self) -> list[Metric]:
         """Say which names are taken."""
         return list(self.collect())
 
     def collect(self) -> Iterator[Metric]:
-        """Give every child's numbers; may run on another thread than those that count."""
-        raise NotImplementedError
+        """Give the same as :meth:`table` as the library wants it."""
+        yield as_metric(self.table())
 
 
 class CounterFamily(Family[Count]):
     """Counters of one name."""
 
-    def collect(self) -> Iterator[Metric]:
-        """Give every child's number."""
-        family = CounterMetricFamily(self._name, self._doc, labels=self._labels)
-        for labels, child in list(self._shown.items()):
-            family.add_metric(labels, child.value)
-        yield family
+    kind: ClassVar[Kind] = "counter"
+
+    def _numbers(self, child: Count) -> Numbers:
+        return [child.value]
+
+
+class GaugeFamily(CounterFamily):
+    """Gauges of one name."""
+
+    kind = "gauge"
 
 
 class HistogramFamily(Family[Spread]):
@@ -116,26 +136,47 @@ class HistogramFamily(Family[Spread]):
     :param bounds: see :class:`Spread`.
     """
 
-    def __init__(self, name: str, doc: str, labels: tuple[str, ...], bounds: tuple[float, ...]) -> None:
-        super().__init__(name, doc, labels, lambda: Spread(bounds))
-        self._edges = [floatToGoString(bound) for bound in (*bounds, INF)]  # type: ignore[no-untyped-call]
+    kind = "histogram"
 
-    def collect(self) -> Iterator[Metric]:
-        """Give every child's buckets, cumulative, and its sum."""
-        family = HistogramMetricFamily(self._name, self._doc, labels=self._labels)
-        for labels, child in list(self._shown.items()):
-            below = 0
-            buckets = []
-            for edge, count in zip(self._edges, tuple(child.buckets), strict=True):
-                below += count
-                buckets.append((edge, float(below)))
-            family.add_metric(labels, buckets, child.total)
-        yield family
+    def __init__(self, name: str, doc: str, labels: Labels, bounds: tuple[float, ...]) -> None:
+        super().__init__(name, doc, labels, lambda: Spread(bounds))
+        self._bounds = bounds
+
+    def _numbers(self, child: Spread) -> Numbers:
+        return [child.total, *child.buckets]
+
+
+class Registry(CollectorRegistry):
+    """A registry whose numbers can be had as tables."""
+
+    def __init__(self) -> None:
+        super().__init__(auto_describe=False)
+        self._collectors: list[Collector] = []
+
+    def register(self, collector: Collector) -> None:
+        """Add a collector; it stays."""
+        super().register(collector)
+        self._collectors.append(collector)
+
+    def tables(self) -> Iterator[Table]:
+        """Give everything that is registered, in the order of the page; may run on any thread."""
+        for collector in self._collectors:
+            if isinstance(collector, Family):
+                yield collector.table()
+            else:
+                yield from tables_of(collector.collect())
 
 
 def counter(registry: CollectorRegistry, name: str, doc: str, *labels: str) -> CounterFamily:
     """Make a counter family; the name's ``_total`` may be given or not."""
     made = CounterFamily(name, doc, labels, Count)
+    registry.register(made)
+    return made
+
+
+def gauge(registry: CollectorRegistry, name: str, doc: str, *labels: str) -> GaugeFamily:
+    """Make a gauge family."""
+    made = GaugeFamily(name, doc, labels, Count)
     registry.register(made)
     return made
 
