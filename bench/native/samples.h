@@ -1,4 +1,4 @@
-/* Samples in microseconds with their percentiles, and what the kernel charged another process. */
+/* Samples in nanoseconds with their percentiles, and what the kernel charged another process. */
 #ifndef VOIDLLM_BENCH_SAMPLES_H
 #define VOIDLLM_BENCH_SAMPLES_H
 
@@ -7,21 +7,21 @@
 #include <math.h>
 
 struct samples {
-    uint32_t *us;
+    uint64_t *ns;
     size_t count, size;
 };
 
 static void sample(struct samples *s, uint64_t ns) {
     if (s->count == s->size) {
         s->size = s->size ? s->size * 2 : 65536;
-        s->us = realloc(s->us, s->size * sizeof *s->us);
-        if (!s->us) die("realloc");
+        s->ns = realloc(s->ns, s->size * sizeof *s->ns);
+        if (!s->ns) die("realloc");
     }
-    s->us[s->count++] = (uint32_t)(ns / 1000 > UINT32_MAX ? UINT32_MAX : ns / 1000);
+    s->ns[s->count++] = ns;
 }
 
 static int compare(const void *a, const void *b) {
-    uint32_t x = *(const uint32_t *)a, y = *(const uint32_t *)b;
+    uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
     return x < y ? -1 : x > y;
 }
 
@@ -29,14 +29,21 @@ static void print_samples(const char *name, struct samples *s) {
     static const struct { const char *name; double part; } points[] = {
         {"p50", .5}, {"p90", .9}, {"p99", .99}, {"p999", .999}, {"max", 1}};
     double sum = 0;
-    qsort(s->us, s->count, sizeof *s->us, compare);
-    for (size_t i = 0; i < s->count; i++) sum += s->us[i];
+    qsort(s->ns, s->count, sizeof *s->ns, compare);
+    for (size_t i = 0; i < s->count; i++) sum += (double)s->ns[i] / 1e3;
     printf(",\"%scount\":%zu,\"%smean_us\":%.1f", name, s->count, name, s->count ? sum / (double)s->count : 0.0);
     for (size_t i = 0; i < sizeof points / sizeof *points; i++) {
         size_t at = s->count ? (size_t)ceil(points[i].part * (double)s->count) - 1 : 0;
-        printf(",\"%s%s_us\":%u", name, points[i].name, s->count ? s->us[at] : 0);
+        printf(",\"%s%s_us\":%llu", name, points[i].name, s->count ? (unsigned long long)s->ns[at] / 1000 : 0);
     }
 }
+
+/* --- processes --------------------------------------------------------------------------- */
+
+#define WATCHED_MOST 64
+static int watched[WATCHED_MOST], watched_count;
+static double watched_cpu[2][WATCHED_MOST], own_cpu[2];
+static long watched_rss_kb[WATCHED_MOST];
 
 /* CPU seconds of all threads that live. */
 static double cpu_of(int pid) {
@@ -55,6 +62,38 @@ static double cpu_of(int pid) {
     }
     closedir(tasks);
     return sum;
+}
+
+/* Note CPU seconds and memory at the start (0) and at the end (1) of the window. */
+static void look(int which) {
+    struct timespec own;
+    for (int i = 0; i < watched_count; i++) {
+        char name[64];
+        long pages = 0;
+        watched_cpu[which][i] = cpu_of(watched[i]);
+        snprintf(name, sizeof name, "/proc/%d/statm", watched[i]);
+        FILE *file = fopen(name, "r");
+        if (!file) continue;
+        if (fscanf(file, "%*d %ld", &pages) == 1) watched_rss_kb[i] = pages * (sysconf(_SC_PAGESIZE) / 1024);
+        fclose(file);
+    }
+    clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &own);
+    own_cpu[which] = (double)own.tv_sec + (double)own.tv_nsec / 1e9;
+}
+
+static void print_watched(void) {
+    double cpu = 0;
+    long kb = 0;
+    printf(",\"watched_cpu_s\":[");
+    for (int i = 0; i < watched_count; i++) {
+        double one = watched_cpu[1][i] - watched_cpu[0][i];
+        printf("%s%.6f", i ? "," : "", one > 0 ? one : 0.0);
+        cpu += one > 0 ? one : 0;
+        kb += watched_rss_kb[i];
+    }
+    printf("],\"watched_rss_kb\":[");
+    for (int i = 0; i < watched_count; i++) printf("%s%ld", i ? "," : "", watched_rss_kb[i]);
+    printf("],\"watch_cpu_s\":%.6f,\"watch_rss_kb\":%ld,\"cpu_s\":%.6f", cpu, kb, own_cpu[1] - own_cpu[0]);
 }
 
 #endif
