@@ -27,6 +27,7 @@ from voidllm.limits.ledger import MemoryLimiter
 from voidllm.limits.recount import counted_scopes
 from voidllm.limits.windows import DAY_MS, month_of, month_start_ms
 from voidllm.snapshots import Catalogue, SnapshotPublisher, retry_s
+from voidllm.statelock import take
 from voidllm.store import open_store
 from voidllm.upstreams import Upstreams
 from voidllm.usage.batcher import UsageBatcher, UsageCounters
@@ -59,6 +60,12 @@ class Fleet(Protocol):
     cells: Callable[[str, str], int] | None
     size: int
 
+    async def begin(self, lock_fd: int) -> None:
+        """Start them; they have a port, but say that the gateway is starting.
+
+        :param lock_fd: descriptor of the state folder's lock, for them to inherit.
+        """
+
     def writers(self) -> Collection[tuple[int, str]]:
         """Name ``(worker, boot)`` of every journal writer that may still append."""
 
@@ -77,6 +84,9 @@ class Alone:
 
     def __init__(self) -> None:
         self.limiter = MemoryLimiter()
+
+    async def begin(self, lock_fd: int) -> None:
+        """Do nothing."""
 
     def writers(self) -> Collection[tuple[int, str]]:
         """Name nobody."""
@@ -128,6 +138,7 @@ class Gateway:
         self._collect = collect
         self._publisher: SnapshotPublisher | None = None
         self._stopping = False
+        self._lock_fd = -1
 
     # -- start
 
@@ -145,6 +156,8 @@ class Gateway:
                 "state_dir must be a folder that the gateway's user may write to"
             ) from None
         try:
+            self._lock_fd = await self._with_store(self._lock)
+            await self._fleet.begin(self._lock_fd)
             await self._with_store(self.store.start)
             key = await self._with_store(self._unlock)
             digest_key = derive(key, API_KEY_INFO)
@@ -201,6 +214,10 @@ class Gateway:
         if self._stopping:
             raise _Stopping
         return done
+
+    async def _lock(self) -> int:
+        fd: int = await self.world.in_thread(take, self.world.fs, self.config.state_dir)
+        return fd
 
     async def _unlock(self) -> bytes:
         """Find the encryption key and make sure that it is this store's."""
@@ -317,3 +334,5 @@ class Gateway:
         if self.batcher is not None and self.batcher.running:
             await self.batcher.stopService()
         await self.store.stop()
+        if self._lock_fd >= 0:
+            self.world.fs.close(self._lock_fd)

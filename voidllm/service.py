@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import os
 import signal
 import sys
@@ -11,17 +10,18 @@ from typing import Any, Callable
 
 from twisted.application.service import Service
 from twisted.internet.defer import Deferred
-from twisted.internet.task import LoopingCall, deferLater
+from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from voidllm import __version__
+from voidllm import __version__, garbage
 from voidllm.admin.control import ControlSocket
 from voidllm.admin.root import make_root
 from voidllm.bootstrap import CREDENTIALS, FirstCredentials
 from voidllm.config import Config, ConfigErrors, diff_needs_restart, load_config
 from voidllm.core.errors import VoidLLMError
 from voidllm.core.world import World
+from voidllm.ending import end_replies
 from voidllm.gateway import Gateway
 from voidllm.hardening import harden
 from voidllm.http import polling
@@ -39,8 +39,6 @@ from voidllm.welcome import first_start, welcome
 from voidllm.wiring import front_settings, pool_settings
 
 _log = Logger()
-# After the last in-band error event: time for it to reach the sockets.
-_FLUSH_S = 1.0
 
 
 def real_world() -> World:
@@ -106,7 +104,7 @@ class GatewayService(Service):
             self._metrics,
             self._announce,
             os.environ,
-            _settle_garbage,
+            garbage.settle,
         )
         settings = front_settings(config)
         root = make_root(
@@ -254,20 +252,14 @@ class GatewayService(Service):
     async def _stop(self) -> None:
         self._notifier.send("STOPPING=1")
         self._gateway.drain()
-        self._front.drain()
-        drained: Deferred[Any] = self._front.drained()
         patience_s = self._config.server.proxy.drain_timeout.seconds
-        if not drained.called:
+        self._front.drain()
+        if not self._front.drained().called:
             _log.info(
                 "stopping: what is running has {patience} s to end; a second signal ends it at once",
                 patience=f"{patience_s:g}",
             )
-        await _within(drained, patience_s, self._world)
-        self._gateway.cut()
-        await _within(self._front.drained(), _FLUSH_S, self._world)
-        if self._port is not None:
-            await self._port.stopListening()
-        self._front.abort_all()
+        await end_replies(self._world, self._gateway.plane, self._front, self._port, patience_s)
         if self._control is not None:
             await self._control.stop()
         self._lag.stop()
@@ -275,28 +267,3 @@ class GatewayService(Service):
             self._watchdog.stop()
         await self._gateway.close()
         _log.info("voidllm has stopped")
-
-
-async def _within(deferred: Deferred[Any], seconds: float, world: World) -> None:
-    """Wait for ``deferred``, which never fails, but no longer than ``seconds``."""
-    timer: Deferred[Any] = deferLater(world.reactor, seconds)
-    timer.addErrback(lambda _: None)
-    both: Deferred[Any] = Deferred()
-
-    def first(_: Any) -> None:
-        if not both.called:
-            both.callback(None)
-
-    deferred.addBoth(first)
-    timer.addCallback(first)
-    await both
-    timer.cancel()
-
-
-def _settle_garbage() -> None:
-    # A snapshot lives long and makes no cycles; the collector need not look at it again.
-    gc.collect()
-    gc.freeze()
-    # Requests leave no cycles behind, so there is little to find: looking for it at the usual
-    # thresholds was 5 % of a busy process.
-    gc.set_threshold(10_000, 20, 50)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ipaddress
 import os
 from typing import Any
 
@@ -39,13 +38,12 @@ def store_arguments(config: Config) -> tuple[str, str, dict[str, Any]]:
 def front_settings(config: Config) -> FrontSettings:
     """Translate for the listening side."""
     proxy = config.server.proxy
-    trusted = (ipaddress.ip_network(one, strict=False) for one in config.server.trusted_proxies)
     return FrontSettings(
         max_body_bytes=proxy.max_request_body,
         read_timeout_s=proxy.read_timeout.seconds,
         write_timeout_s=proxy.write_timeout.seconds,
         idle_timeout_s=proxy.idle_timeout.seconds,
-        trusted_proxies=tuple(trusted),
+        trusted_proxies=tuple(map(str, config.server.trusted_proxies)),
     )
 
 

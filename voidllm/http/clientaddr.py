@@ -41,8 +41,8 @@ class TrustedProxies:
     :param networks: where proxies of ours live; empty trusts nobody.
     """
 
-    def __init__(self, networks: Iterable[Network] = ()) -> None:
-        self._networks = tuple(networks)
+    def __init__(self, networks: Iterable[Network | str] = ()) -> None:
+        self._networks = tuple(ipaddress.ip_network(network) for network in networks)
 
     def trusts(self, peer: str) -> bool:
         """Say whether a connection from ``peer`` may speak for somebody else."""

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from attrs import frozen
 
-from voidllm.http.clientaddr import Network
-
 
 @frozen
 class FrontSettings:
@@ -21,7 +19,7 @@ class FrontSettings:
     :ivar read_timeout_s: longest silence within a body that is being waited for.
     :ivar write_timeout_s: longest time in which the client takes no byte of a reply.
     :ivar idle_timeout_s: longest time between two requests.
-    :ivar trusted_proxies: networks whose ``X-Forwarded-For`` is believed.
+    :ivar trusted_proxies: networks (``10.0.0.0/8``) whose ``X-Forwarded-For`` is believed.
     """
 
     max_head_bytes: int = 32 << 10
@@ -32,4 +30,4 @@ class FrontSettings:
     read_timeout_s: float = 30.0
     write_timeout_s: float = 120.0
     idle_timeout_s: float = 60.0
-    trusted_proxies: tuple[Network, ...] = ()
+    trusted_proxies: tuple[str, ...] = ()
