@@ -105,6 +105,25 @@ class BufferedTests(RigCase):
                 self.assertEqual((self.rig.row.status, self.rig.row.error_code), (status, code))
                 self.assertEqual(self.rig.row.tokens.total, 0)
 
+    def test_the_same_reply_again(self) -> None:
+        """What a connection answered before is answered, and accounted for, as it was the first time."""
+        binary = b"HTTP/1.1 200 OK\r\nContent-Type: audio/mpeg\r\nContent-Length: 3\r\n\r\nabc"
+        redirect = b"HTTP/1.1 302 Found\r\nLocation: /x\r\nContent-Length: 0\r\n\r\n"
+        events = event("a") + USAGE + DONE
+        stream = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nContent-Length: %d\r\n\r\n"
+        limited = json_reply({"error": {}}, b"429 Too Many Requests", b"Retry-After: 7\r\n")
+        for reply in (json_reply(REPLY), limited, binary, redirect, stream % len(events) + events):
+            for streams in (False, True):
+                self.setUp()
+                self.script(reply)
+                asked = {"model": "m", "messages": [], "stream": streams}
+                same_id = b"X-Request-Id: 0190b7a0-0000-7000-8000-000000000000\r\n"
+                seen = [self.rig.send(asked, headers=same_id).received for _ in range(3)]
+                self.assertEqual(seen[1:], [seen[0]] * 2)
+                rows = [(r.status, r.error_code, r.tokens, r.source) for r in self.rig.journal.rows]
+                self.assertEqual(rows, [rows[0]] * 3)
+                self.settled_down()
+
     def test_no_upstream(self) -> None:
         """A refused connection is a 502 at once."""
         self.rig.reactor.ports.clear()
@@ -131,6 +150,15 @@ class BufferedTests(RigCase):
         client.transport.abortConnection()
         self.rig.spin(0.05)
         self.assertEqual((self.rig.row.status, self.rig.row.error_code), (499, "client_closed"))
+        self.settled_down()
+
+    def test_too_large_reply_again(self) -> None:
+        """A reply over the limit is refused by a connection that knows its head too."""
+        self.rig.core.settings = type(self.rig.core.settings)(spool_dir="/nowhere", max_response_body=100)
+        self.script(json_reply(REPLY))
+        self.rig.chat()
+        self.script(json_reply({**REPLY, "id": "x" * 200}))
+        self.assertEqual(self.rig.chat().error()["code"], "upstream_response_too_large")
         self.settled_down()
 
     def test_too_large_reply(self) -> None:

@@ -76,7 +76,11 @@ class IPlanner(Interface):
 
 
 class IUpstreamSink(Interface):
-    """Receives one reply of an upstream. After ``finished`` or ``failed`` nothing more comes."""
+    """Receives one reply of an upstream. After ``finished`` or ``failed`` nothing more comes.
+
+    A sink may also have ``got_reply(head, body)``: a :class:`~voidllm.http.upstream.ReplyHead` and
+    bytes. Then a reply that came in one piece may be given by this one call instead of three.
+    """
 
     def got_head(status, headers):
         """The reply head: an int and a list of (lower-case name, value) bytes pairs."""

@@ -62,6 +62,25 @@ class FixedHeaders:
     lines: bytes | None = field(default=None, init=False, repr=False)
 
 
+@define(eq=False)
+class ReplyHead:
+    """The head of a reply that came in one piece, for sinks that can take it so.
+
+    A connection gives the same object again when its upstream says the same again.
+
+    :ivar headers: (lower-case name, value) pairs.
+    :ivar content_length: of the body that comes with it.
+    :ivar keep_alive_s: how long the upstream keeps an idle connection, if it said so.
+    :ivar memo: a sink's own, as long as nothing but ``content_length`` changes.
+    """
+
+    status: int
+    headers: list[tuple[bytes, bytes]]
+    content_length: int | None
+    keep_alive_s: float | None
+    memo: Any = None
+
+
 @value
 class UpstreamRequest:
     """One request to an upstream.

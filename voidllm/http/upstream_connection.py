@@ -15,9 +15,11 @@ from twisted.internet.protocol import Protocol, connectionDone
 from twisted.python.failure import Failure
 
 from voidllm.http.direct import listener, sender
+from voidllm.http.known_head import LONGEST, KnownHead
 from voidllm.http.pool_call import PoolCall
 from voidllm.http.reply_framing import MAX_FIELDS, MAX_HEAD_BYTES, ReplyFraming, frame
 from voidllm.http.upload import Upload
+from voidllm.http.upstream import ReplyHead
 from voidllm.http.writing import unsent
 
 if TYPE_CHECKING:
@@ -26,6 +28,8 @@ if TYPE_CHECKING:
 #: Informational replies (RFC 9110, 15.2) before the final one.
 _MAX_INFORMATIONAL = 16
 _LARGE_BODY = 16 << 10
+#: Replies in a row with a head of their own after which none is expected to come again.
+_MOST_STRANGE = 8
 
 
 class UpstreamConnection(Protocol):
@@ -48,6 +52,8 @@ class UpstreamConnection(Protocol):
         self._parser: Any = None
         self._send: Callable[[bytes], Any]
         self.is_quiet: Callable[[], bool]
+        self._known: KnownHead[ReplyHead] | None = None
+        self._strange = 0
         self._used = False
         self.closed = False
         self.expires = 0.0
@@ -77,7 +83,7 @@ class UpstreamConnection(Protocol):
 
     def start(self, call: PoolCall, now: float) -> None:
         """Send a call's request; the connection is the call's until it is complete."""
-        if self._used:
+        if self._heard:
             self._begin_reply()
         if self._parser is None:
             self._parser = httptools.HttpResponseParser(self)
@@ -126,7 +132,7 @@ class UpstreamConnection(Protocol):
     def _let_go(self) -> None:
         self.closed = True
         self._call = None
-        self._parser = None
+        self._parser = self._known = None
         upload, self._upload = self._upload, None
         if upload is not None:
             upload.stop()
@@ -140,7 +146,12 @@ class UpstreamConnection(Protocol):
             # Nothing was asked: the next reply would be taken for this one.
             self._pool.drop_idle(self)
             return
-        self._heard = True
+        first = not self._heard
+        if first:
+            known = self._known
+            if known is not None and known.begins(data) and self._take_whole(call, known, data):
+                return
+            self._heard = True
         if self._head_told:
             # A head that trickles in is no progress: its limit is for the whole of it.
             call.progress = True
@@ -165,6 +176,8 @@ class UpstreamConnection(Protocol):
                 if self._call is not call:
                     return
             parts = self._parts
+            if first and self._complete and self._strange < _MOST_STRANGE:
+                self._get_to_know(call, framing, data)
             if parts:
                 self._parts = []
                 call.sink.got_chunk(parts[0] if len(parts) == 1 else b"".join(parts))
@@ -175,6 +188,49 @@ class UpstreamConnection(Protocol):
                 return
         if self._fault:
             call.fail("malformed", self._fault)
+
+    def _take_whole(self, call: PoolCall, known: KnownHead[ReplyHead], data: bytes) -> bool:
+        """Take a reply whose head is known, without parser and notes, if all of it is there.
+
+        :returns: whether it was done.
+        """
+        head, size, request = known.meaning, known.size, call.request
+        got_reply = getattr(call.sink, "got_reply", None)
+        if (
+            len(data) - size != head.content_length
+            or got_reply is None
+            or request.method != b"POST"
+            or self._upload is not None
+            or not self._is_sent(request.body)
+        ):
+            return False
+        self._strange = 0
+        self._call = call.connection = None
+        pool = self._pool
+        pool.busy -= 1
+        if self._paused:
+            self.resume()
+        pool.completed(call)
+        pool.recycle(self, head.keep_alive_s)
+        got_reply(head, data[size:])
+        return True
+
+    def _get_to_know(self, call: PoolCall, framing: ReplyFraming, data: bytes) -> None:
+        """Keep the head of a reply that came in one segment: it may come again."""
+        size = sum(map(len, self._parts))
+        head = data[: len(data) - size]
+        if (
+            len(head) <= LONGEST
+            and head.startswith(b"HTTP/1.1 ")
+            # No informational reply before it, and nothing of a body's framing behind it.
+            and head.find(b"\r\n\r\n") == len(head) - 4
+            and framing.reusable
+            and (b"content-length", b"%d" % size) in self._headers
+            and call.request.method == b"POST"
+            and not (self._surplus or self._fault)
+        ):
+            self._strange += 1
+            self._known = KnownHead(head, ReplyHead(self._status, self._headers, size, framing.keep_alive_s))
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         """Find out what the end of the stream means for the reply."""
