@@ -7,30 +7,37 @@
  * 700 bytes, or, when the first 4 KiB of its body hold "stream":true, with that many events at that
  * interval, the first one after the delay. Every event carries "t=<CLOCK_MONOTONIC ns> n=<number>",
  * so that load.c can tell how long it was under way and whether one is missing.
- * GET /config?delay_us=..&events=..&interval_us=.. changes the settings; GET of anything answers
- * with counters.
+ * At /mcp it is an MCP server that takes POST only: tools/call is answered after the delay, everything
+ * else at once.
+ * GET /config?delay_us=..&events=..&interval_us=..&reset=1 changes the settings; GET of anything but /mcp
+ * answers with counters. late_… says how much later than it should the mock sent what was due, which is
+ * what it shows when it has too much to do; reset=1 begins that anew (the reply still has the old figures).
  */
 #include "common.h"
+#include "lateness.h"
+#include "mcp.h"
 
 #define KEEP 4096
 #define HEAD_MOST 65536
+#define RPC_MOST (4u << 20)
 
 struct conn {
     int fd, stream, keep_alive, usage, writing, closing;
     uint32_t sent;          /* events of the current stream */
     uint64_t due;           /* when something is to be sent, 0 for nothing */
     size_t at;              /* place in the heap */
-    int in_body, busy;
-    char *head;
+    int in_body, busy, mcp;
+    char *head, id[ID_MOST]; /* id: of the JSON-RPC request */
+    size_t id_length;
     size_t head_length, kept;
     struct body body;
     char keep[KEEP + 1];
-    struct buffer out, held; /* held: pipelined bytes that wait for the current reply */
+    struct buffer out, held, rpc; /* held: pipelined bytes that wait for the current reply */
 };
 
 static uint64_t delay_ns = 10000000, interval_ns = 50000000;
 static uint32_t event_count = 20;
-static uint64_t requests, streams, open_conns, aborted;
+static uint64_t requests, streams, calls, open_conns, aborted;
 static int epoll, timer;
 static char *reply;
 static size_t reply_length;
@@ -130,6 +137,7 @@ static void drop(struct conn *c) {
     free(c->head);
     buffer_free(&c->out);
     buffer_free(&c->held);
+    buffer_free(&c->rpc);
     free(c);
 }
 
@@ -214,13 +222,16 @@ static int take(struct conn *c, const char *data, size_t length);
 
 static int send_due(struct conn *c, uint64_t now) {
     int result;
+    if (c->due) late(now_ns() - c->due);
     if (c->stream) {
         result = send_event(c, now);
     } else {
+        char answer[4096];
+        size_t length = c->mcp ? mcp_result(answer, c->id, c->id_length) : reply_length;
         unschedule(c);
         c->busy = 0;
         if (!c->keep_alive) c->closing = 1;
-        result = transmit(c, reply, reply_length);
+        result = transmit(c, c->mcp ? answer : reply, length);
     }
     if (result == 0 && !c->busy && c->held.start < c->held.end) {
         struct buffer held = c->held;
@@ -239,26 +250,59 @@ static uint64_t setting(const char *target, const char *name, uint64_t unset) {
 }
 
 static int answer_get(struct conn *c) {
-    char text[512], whole[768];
+    char text[1024], whole[1280];
+    struct timespec own;
     char *line_end = strstr(c->head, "\r\n");
     *line_end = 0;
     delay_ns = setting(c->head, "delay_us", delay_ns / 1000) * 1000;
     interval_ns = setting(c->head, "interval_us", interval_ns / 1000) * 1000;
     event_count = (uint32_t)setting(c->head, "events", event_count);
+    clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &own);
     int length = sprintf(text,
                          "{\"requests\":%llu,\"streams\":%llu,\"open\":%llu,\"aborted\":%llu,\"delay_us\":%llu,"
-                         "\"interval_us\":%llu,\"events\":%u}\n",
+                         "\"interval_us\":%llu,\"events\":%u,\"calls\":%llu,\"timers\":%llu,\"late_p50_us\":%.1f,"
+                         "\"late_p99_us\":%.1f,\"late_max_us\":%.1f,\"late_over_1ms\":%llu,\"cpu_s\":%.6f}\n",
                          (unsigned long long)requests, (unsigned long long)streams, (unsigned long long)open_conns,
                          (unsigned long long)aborted, (unsigned long long)(delay_ns / 1000),
-                         (unsigned long long)(interval_ns / 1000), event_count);
+                         (unsigned long long)(interval_ns / 1000), event_count, (unsigned long long)calls,
+                         (unsigned long long)late_count, late_us(.5), late_us(.99), (double)late_most / 1e3,
+                         (unsigned long long)late_over_ms, (double)own.tv_sec + (double)own.tv_nsec / 1e9);
+    if (setting(c->head, "reset", 0)) late_reset();
     int total = sprintf(whole, "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%s",
                         length, text);
     return transmit(c, whole, (size_t)total);
 }
 
+static int begin_mcp(struct conn *c) {
+    char answer[4096];
+    size_t length;
+    requests++;
+    c->stream = 0;
+    enum mcp_kind kind = mcp_answer((struct span){c->rpc.data, c->rpc.end}, answer, &length);
+    c->rpc.start = c->rpc.end = 0;
+    if (kind == MCP_NOW) {
+        if (!c->keep_alive) c->closing = 1;
+        return transmit(c, answer, length);
+    }
+    calls++;
+    memcpy(c->id, answer, length);
+    c->id_length = length;
+    c->busy = 1;
+    if (delay_ns == 0) return send_due(c, now_ns());
+    schedule(c, now_ns() + delay_ns);
+    return 0;
+}
+
+static int is_mcp(const char *head) {
+    const char *target = strchr(head, ' ');
+    return target && !strncmp(target, " /mcp", 5) && strchr(" ?/", target[5]) && target[5];
+}
+
 static int begin_reply(struct conn *c) {
     c->in_body = 0;
     c->head_length = 0;
+    if (c->mcp && strncmp(c->head, "POST ", 5) != 0) return transmit(c, mcp_refused, sizeof mcp_refused - 1);
+    if (c->mcp) return begin_mcp(c);
     if (strncmp(c->head, "GET ", 4) == 0) return answer_get(c);
     c->keep[c->kept] = 0;
     c->stream = strstr(c->keep, "\"stream\":true") || strstr(c->keep, "\"stream\": true");
@@ -302,6 +346,8 @@ static int take(struct conn *c, const char *data, size_t length) {
             c->keep_alive = !value_is(header_value(c->head, "connection"), "close");
             c->in_body = 1;
             c->kept = 0;
+            c->mcp = is_mcp(c->head);
+            c->rpc.start = c->rpc.end = 0;
             if (value_is(header_value(c->head, "expect"), "100-continue")
                 && transmit(c, "HTTP/1.1 100 Continue\r\n\r\n", 25)) return -1;
         }
@@ -311,6 +357,8 @@ static int take(struct conn *c, const char *data, size_t length) {
             size_t copy = size < KEEP - c->kept ? size : KEEP - c->kept;
             memcpy(c->keep + c->kept, payload, copy);
             c->kept += copy;
+            if (c->mcp && c->rpc.end + size > RPC_MOST) return -1;
+            if (c->mcp && size) buffer_add(&c->rpc, payload, size);
             data += used;
             length -= used;
             if (c->body.broken) return -1;
