@@ -1,7 +1,5 @@
-"""``python -m bench``: the figures for speed and memory; arguments as for :mod:`bench.speed`."""
+"""``python -m bench``: the suite; see :mod:`bench.cli`."""
 
-import sys
+from .cli import main
 
-from bench.speed import main
-
-sys.exit(main(sys.argv[1:]))
+main(prog_name="bench")

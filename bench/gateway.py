@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import shlex
 import sqlite3
 import subprocess
 import time
@@ -13,9 +12,19 @@ from pathlib import Path
 
 from attrs import define, field
 
-from bench.harness import ROOT, SERVER_CORE, Failed, free_port, spawn, stop, venv_program, wait_until_served
-
-MODEL = "bench"
+from .harness import (
+    ROOT,
+    SERVER_CORE,
+    Failed,
+    family,
+    free_port,
+    must_be_free,
+    spawn,
+    stop,
+    venv_program,
+    wait_until_served,
+)
+from .subjects import MODEL
 
 _CONFIG = """\
 state_dir: {state}
@@ -33,7 +42,7 @@ models:
     pricing:
       input_per_1m: 2.5
       output_per_1m: 10
-"""
+{more}"""
 
 #: Far above what is sent (requests a minute and a day, tokens a minute, day and month): the limiter
 #: counts every request and refuses none.
@@ -48,17 +57,18 @@ _SET_LIMITS = (
 class Gateway:
     """``twistd -n voidllm`` with everything on: keys, limits, prices, usage journal.
 
-    :ivar command: another command line instead, with ``{config}``, ``{port}``, ``{mock_port}`` and
-        ``{state_dir}``; for plumbing and for peers.
     :ivar engine: ``upstream.engine``.
+    :ivar port: where it listens; 0 for a free one, which stays the same over restarts.
+    :ivar workers: ``server.workers``; ``None`` leaves the setting out.
+    :ivar pid: of the process that was started; workers are its children.
     """
 
     folder: Path
     mock_port: int
-    command: str | None = None
     engine: str = "auto"
     name: str = "gateway"
     port: int = 0
+    workers: str | None = None
     stream_port: int = 0
     pid: int | None = None
     headers: dict[str, str] = field(factory=dict)
@@ -74,43 +84,53 @@ class Gateway:
         """The gateway's configuration file."""
         return self.folder / "voidllm.yaml"
 
+    @property
+    def log(self) -> Path:
+        """What the gateway says."""
+        return self.folder / "gateway.log"
+
+    def pids(self) -> tuple[int, ...]:
+        """Give all of its processes."""
+        return tuple(family(self.pid)) if self.pid is not None else ()
+
     def write_config(self) -> None:
-        """Write the configuration; the port stays the same over restarts."""
+        """Write the configuration.
+
+        :raises Failed: somebody else listens on the port.
+        """
         self.folder.mkdir(exist_ok=True)
         if not self.port:
-            self.port = self.stream_port = free_port()
+            self.port = free_port()
+        must_be_free(self.port)
+        self.stream_port = self.port
         self.config.write_text(
             _CONFIG.format(
-                state=self.state, port=self.port, engine=self.engine, model=MODEL, mock=self.mock_port
+                state=self.state,
+                port=self.port,
+                engine=self.engine,
+                model=MODEL,
+                mock=self.mock_port,
+                more="" if self.workers is None else f"workers: {self.workers}\n",
             )
         )
 
     def start(self, body: bytes) -> float:
         """Start it and give the seconds until the first request was served."""
         self.write_config()
-        log = self.folder / "gateway.log"
-        if self.command is None:
-            listen = f"tcp:{self.port}:interface=127.0.0.1:backlog=4096"
-            command = [venv_program("twistd"), "-n", "--pidfile=", "voidllm", "--config", str(self.config)]
-            command += ["--listen", listen]
-        else:
-            values = {
-                "config": self.config,
-                "port": self.port,
-                "mock_port": self.mock_port,
-                "state_dir": self.state,
-            }
-            command = shlex.split(self.command.format(**values))
+        listen = f"tcp:{self.port}:interface=127.0.0.1:backlog=4096"
+        command = [venv_program("twistd"), "-n", "--pidfile=", "voidllm", "--config", str(self.config)]
         environ = {**os.environ, "PYTHONPATH": str(ROOT)}
         begun = time.perf_counter()
-        self._process = spawn(command, SERVER_CORE, log, cwd=self.folder, env=environ)
+        self._process = spawn(
+            [*command, "--listen", listen], SERVER_CORE, self.log, cwd=self.folder, env=environ
+        )
         self.pid = self._process.pid
-        if self.command is None and not self.headers:
-            self._wait_for_credentials(log)
-        wait_until_served(self, self._process, body, log)
+        if not self.headers:
+            self._wait_for_credentials()
+        wait_until_served(self, self._process, body, self.log)
         return time.perf_counter() - begun
 
-    def _wait_for_credentials(self, log: Path) -> None:
+    def _wait_for_credentials(self) -> None:
         until = time.monotonic() + 30
         while time.monotonic() < until and self._process is not None and self._process.poll() is None:
             try:
@@ -119,15 +139,27 @@ class Gateway:
                 return
             except (OSError, ValueError, KeyError):
                 time.sleep(0.002)
-        raise Failed(f"no first-credentials.json; the log ends:\n{log.read_text(errors='replace')[-3000:]}")
+        tail = self.log.read_text(errors="replace")[-3000:]
+        raise Failed(f"no first-credentials.json; the log ends:\n{tail}")
 
-    def limit_all(self) -> str:
-        """Give every key and organisation limits, with the gateway stopped; give a note when that fails.
+    def start_with_limits(self, body: bytes) -> tuple[float, float]:
+        """Start it, give key and organisation limits, start it again.
+
+        :returns: seconds to the first request served on an empty and on an existing store.
+        :raises Failed: the limits cannot be written: figures without them would be of another gateway.
+        """
+        first = self.start(body)
+        self.stop()
+        self.limit_all()
+        return first, self.start(body)
+
+    def limit_all(self) -> None:
+        """Give every key and organisation limits, with the gateway stopped.
 
         Written into the store directly, so that the figures do not depend on the admin face.
+
+        :raises Failed: there is no store that takes them.
         """
-        if self.command is not None:
-            return "another command is measured"
         for file in sorted(self.state.glob("*")):
             if not file.is_file() or file.read_bytes()[:15] != b"SQLite format 3":
                 continue
@@ -136,12 +168,13 @@ class Gateway:
                     with db:
                         for kind, table in (("key", "api_keys"), ("org", "organizations")):
                             db.execute(_SET_LIMITS.format(kind=kind, table=table), _LIMITS)
-                    return ""
+                    return
                 except sqlite3.Error as error:
-                    return f"{file.name}: {error}"
-        return "no SQLite file in the state folder"
+                    raise Failed(f"no limits on the key: {file.name}: {error}") from error
+        raise Failed("no limits on the key: no SQLite file in the state folder")
 
     def stop(self) -> None:
         """End it; drain is short because nothing is in flight."""
         stop(self._process)
         self._process = None
+        self.pid = None

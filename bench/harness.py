@@ -5,6 +5,7 @@ Load and mock share the first core that this process may use, the server under t
 
 from __future__ import annotations
 
+import ctypes
 import http.client
 import json
 import os
@@ -21,9 +22,12 @@ from typing import Any, Protocol
 
 from attrs import define, field
 
-from bench.native.build import build
+import voidllm
 
-ROOT = Path(__file__).resolve().parent.parent
+from .programs import command as program
+
+#: What a child's ``PYTHONPATH`` must hold to find the gateway.
+ROOT = Path(voidllm.__file__).resolve().parent.parent
 CORES = sorted(os.sched_getaffinity(0))
 LOAD_CORE, SERVER_CORE = CORES[0], CORES[-1]
 
@@ -39,26 +43,61 @@ def free_port() -> int:
         return int(sock.getsockname()[1])
 
 
+def must_be_free(port: int) -> None:
+    """Refuse a port that somebody listens on.
+
+    :raises Failed: with a text for people.
+    """
+    with socket.socket() as sock:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            sock.bind(("127.0.0.1", port))
+        except OSError as error:
+            raise Failed(f"port {port} cannot be used: {error.strerror}") from error
+
+
+def children(pid: int) -> list[int]:
+    """Give the processes that a process has started itself."""
+    found: list[int] = []
+    try:
+        for task in Path(f"/proc/{pid}/task").iterdir():
+            found += [int(p) for p in (task / "children").read_text().split()]
+    except (OSError, ValueError):
+        pass
+    return found
+
+
+def family(pid: int) -> list[int]:
+    """Give a process and its descendants."""
+    found, todo = [], [pid]
+    while todo:
+        one = todo.pop()
+        found.append(one)
+        todo += children(one)
+    return found
+
+
 def rss_mb(pid: int) -> float:
     """Give resident memory of a process and its descendants, in MB (2^20)."""
     pages = 0
-    todo = [pid]
-    while todo:
-        one = todo.pop()
+    for one in family(pid):
         try:
             pages += int(Path(f"/proc/{one}/statm").read_text().split()[1])
-            for task in Path(f"/proc/{one}/task").iterdir():
-                todo += [int(p) for p in (task / "children").read_text().split()]
         except (OSError, ValueError):
             continue
     return pages * resource.getpagesize() / (1 << 20)
 
 
-def pin(core: int) -> Callable[[], None]:
-    """Give a function that a child runs before it starts: one core, all descriptors."""
+_LIBC = ctypes.CDLL(None)
+_PR_SET_PDEATHSIG = 1
+
+
+def pin(cores: set[int]) -> Callable[[], None]:
+    """Give a function that a child runs before it starts: its cores, all descriptors, no life after us."""
 
     def prepare() -> None:
-        os.sched_setaffinity(0, {core})
+        _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+        os.sched_setaffinity(0, cores)
         hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
@@ -66,7 +105,10 @@ def pin(core: int) -> Callable[[], None]:
 
 
 def spawn(command: list[str], core: int, log: Path, **options: Any) -> subprocess.Popen[bytes]:
-    """Start a process on one core, with as many descriptors as the hard limit allows."""
+    """Start a process on one core, with as many descriptors as the hard limit allows.
+
+    It has a session of its own: ``^C`` is for the suite, which ends what it started in order.
+    """
     with log.open("ab") as out:
         # One thread starts children here, so what makes preexec_fn unsafe is absent.
         return subprocess.Popen(
@@ -74,7 +116,8 @@ def spawn(command: list[str], core: int, log: Path, **options: Any) -> subproces
             stdin=subprocess.DEVNULL,
             stdout=out,
             stderr=out,
-            preexec_fn=pin(core),  # noqa: PLW1509
+            start_new_session=True,
+            preexec_fn=pin({core}),  # noqa: PLW1509
             **options,
         )
 
@@ -119,7 +162,10 @@ class Target(Protocol):
 
 @define
 class Mock:
-    """The C mock; as a target it is the direct way."""
+    """The mock; as a target it is the direct way.
+
+    :ivar kind: ``c`` or ``python``.
+    """
 
     folder: Path
     name: str = "direct"
@@ -127,19 +173,28 @@ class Mock:
     stream_port: int = 0
     pid: int | None = None
     headers: dict[str, str] = field(factory=dict)
+    kind: str = "c"
     _process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def process_id(self) -> int | None:
+        """The mock's process; ``pid`` is of what stands between, and here nothing does."""
+        return self._process.pid if self._process else None
 
     def start(self, delay_us: int = 10_000) -> None:
         """Start it and learn its port."""
         log = self.folder / "mock.log"
-        self._process = spawn([str(build("mock")), "--delay-us", str(delay_us)], LOAD_CORE, log)
+        found = program("mock")
+        self.kind = found.kind
+        words = [*found.words, "--delay-us", str(delay_us)]
+        self._process = spawn(words, LOAD_CORE, log, env=found.environ)
         for _ in range(500):
             words = log.read_text().split()
             if len(words) == 2:
                 self.port = self.stream_port = int(words[1])
                 return
             time.sleep(0.01)
-        raise Failed("the C mock does not start")
+        raise Failed(f"the mock does not start; it says:\n{log.read_text(errors='replace')[-2000:]}")
 
     def configure(self, **settings: int) -> dict[str, Any]:
         """Change ``events``, ``interval_us``, ``delay_us``; give its counters."""

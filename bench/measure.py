@@ -1,144 +1,227 @@
-"""One measurement each: a run of the generator, and what its numbers mean."""
+"""A phase: blocks of load on the direct and on the proxied way, in turn, and what became of them."""
 
 from __future__ import annotations
 
-import json
-import subprocess
-from pathlib import Path
-from statistics import median
-from typing import Any
+import os
+import signal
+import time
+from concurrent.futures import ThreadPoolExecutor
+from random import Random
+from typing import Callable, Mapping, Protocol, Sequence
 
-from attrs import define
+from attrs import field, frozen
 
-from bench.gateway import MODEL
-from bench.harness import LOAD_CORE, Failed, Mock, Target, pin
-from bench.native.build import build
+from . import generator
+from .generator import Job, Run
+from .harness import children
+from .schedules import Leg, Schedule, draw
+from .subjects import SMALL, Subject, body_of, chat_body, headers_of
 
-_FILLER = "Give a short answer to a question that stands here only to make the body as long as usual. "
+__all__ = ["Block", "Part", "Phase", "Side", "chat_body", "run_phase"]
 
-
-def chat_body(size: int, *, stream: bool = False) -> bytes:
-    """Make a chat request of ``size`` bytes (within one of it)."""
-    value: dict[str, Any] = {"model": MODEL}
-    if stream:
-        value["stream"] = True
-    value |= {
-        "messages": [{"role": "system", "content": "Be brief."}, {"role": "user", "content": ""}],
-        "temperature": 0.2,
-        "max_tokens": 256,
-    }
-    missing = size - len(json.dumps(value))
-    value["messages"][1]["content"] = (_FILLER * (missing // len(_FILLER) + 1))[: max(0, missing)]
-    return json.dumps(value).encode()
+DIRECT, PROXIED = "direct", "proxied"
+_WARMUP = "warmup"
 
 
-@define
-class Bench:
-    """Runs the generator against targets.
+@frozen
+class Part:
+    """One kind of load; the parts of a phase run in parallel.
 
-    :ivar problems: what went wrong in runs, for the report.
+    :ivar key: name in the results.
+    :ivar legs: the schedule of a block of so many seconds.
     """
 
-    folder: Path
-    problems: list[str]
-    log: Any
+    key: str
+    subject: Subject
+    legs: Callable[[float], tuple[Leg, ...]]
+    size: int = SMALL
+    stream: bool = False
 
-    def run(self, mode: str, target: Target, body: bytes, *, stream: bool = False, **options: Any) -> Any:
-        """Run the generator once and give its JSON.
 
-        :raises Failed: it did not run to its end.
-        """
-        file = self.folder / "body.json"
-        file.write_bytes(body)
-        port = target.stream_port if stream else target.port
-        words = [str(build("load")), mode, "--port", str(port), "--body", str(file)]
-        for name, value in target.headers.items():
-            words += ["--header", f"{name}: {value}"]
-        if target.pid is not None:
-            words += ["--watch", str(target.pid)]
-        for name, value in options.items():
-            words += ["--" + name.replace("_", "-"), str(value)]
+@frozen
+class Phase:
+    """What is measured together.
+
+    :ivar seconds: of load on the proxied way, all blocks together.
+    :ivar direct_share: length of a direct block by that of a proxied one.
+    :ivar warmup_s: of each block: sent and checked, but in no figure. Of streams it must be longer than
+        a stream, so that as many run at the beginning of a block as at its end.
+    :ivar life_s: how long a request takes at least, for the number of connections.
+    :ivar sample_s: how often the gateway is looked at.
+    :ivar scrape_every: every how many looks its metrics are read; 0 for only between blocks.
+    :ivar tokens: events that a stream must have.
+    """
+
+    title: str
+    parts: tuple[Part, ...]
+    seconds: float
+    blocks: int = 5
+    direct_share: float = 1.0
+    warmup_s: float = 0.4
+    life_s: float = 0.05
+    sample_s: float = 1.0
+    scrape_every: int = 0
+    tokens: int = 0
+
+
+@frozen
+class Side:
+    """A way to the mock: none between, the gateway, a peer.
+
+    :ivar path_of: gives the request target of a subject, ``None`` when this way does not have it.
+    :ivar watch: gives the processes whose CPU and memory count.
+    """
+
+    name: str
+    port: int
+    headers: tuple[str, ...]
+    path_of: Callable[[Subject], str | None]
+    watch: Callable[[], tuple[int, ...]] = tuple
+
+
+@frozen
+class Block:
+    """One run of the generator.
+
+    :ivar began: seconds since the phase began.
+    :ivar bounds: of the schedule's legs, by index into the run's arrays.
+    """
+
+    side: str
+    key: str
+    turn: int
+    began: float
+    run: Run
+    bounds: tuple[tuple[str, int, int], ...]
+    ordered: Sequence[int] = field(repr=False)
+
+    @property
+    def mock_cpu_s(self) -> float:
+        """CPU seconds of the mock in the window."""
+        return self.run.watched_cpu_s[0] if self.run.watched_cpu_s else 0.0
+
+    @property
+    def server_cpu_s(self) -> float:
+        """CPU seconds of what stands between, in the window."""
+        return sum(self.run.watched_cpu_s[1:])
+
+
+class Tell(Protocol):
+    """Is told how a phase goes on."""
+
+    def block(self, phase: str, side: str, done: int, of: int) -> None:
+        """A block begins."""
+
+    def count(self, key: str, done: int, failed: int) -> None:
+        """So many requests of this block have been answered, and so many of them wrongly."""
+
+
+def schedule(part: Part, phase: Phase, seconds: float, seed: str | None) -> tuple[Schedule, int]:
+    """Draw a block's schedule, with its warm-up.
+
+    :param seed: ``None`` for requests at equal distances.
+    :returns: the schedule, and how many of its first requests are warm-up.
+    """
+    legs = part.legs(seconds)
+    warm = Leg(_WARMUP, phase.warmup_s, legs[0].rate)
+    drawn = draw((warm, *legs), None if seed is None else Random(seed))
+    return drawn, drawn.count(_WARMUP)
+
+
+def connections(part: Part, phase: Phase, seconds: float) -> int:
+    """Give as many connections as the highest rate needs, with room for a stall."""
+    peak = max(max(leg.rate, leg.end_rate or 0) for leg in part.legs(seconds))
+    return int(min(4096, max(32, peak * phase.life_s * 1.5 + 16)))
+
+
+def run_phase(
+    phase: Phase,
+    sides: Sequence[Side],
+    mock_pid: int,
+    core: int | None,
+    tell: Tell,
+    seed: int,
+    done: list[Block],
+    *,
+    even: bool = False,
+) -> None:
+    """Measure all sides in turn, there and back again, so that drift hits them alike.
+
+    :param core: where the generator runs.
+    :param even: requests leave at equal distances instead of at random.
+    :param done: gets the blocks one by one, so that those measured before an interruption are there.
+    """
+    begun = time.monotonic()
+    total = phase.blocks * len(sides)
+    for turn in range(phase.blocks):
+        for place, side in enumerate(sides if turn % 2 == 0 else list(reversed(sides))):
+            parts = [part for part in phase.parts if side.path_of(part.subject) is not None]
+            if not parts:
+                continue
+            share = phase.direct_share if side.name == DIRECT else 1.0
+            seconds = phase.seconds / phase.blocks * share
+            tell.block(phase.title, side.name, turn * len(sides) + place, total)
+            began = time.monotonic() - begun
+            jobs = []
+            for part in parts:
+                drawn, skip = schedule(part, phase, seconds, None if even else f"{seed}-{turn}-{part.key}")
+                jobs.append((part, drawn, skip))
+            runs = _together(
+                [
+                    (
+                        part.key,
+                        Job(
+                            port=side.port,
+                            body=body_of(part.subject, part.size, stream=part.stream),
+                            arrivals=drawn.arrivals,
+                            path=side.path_of(part.subject) or "",
+                            headers=(*headers_of(part.subject), *side.headers),
+                            skip=skip,
+                            connections=connections(part, phase, seconds),
+                            stream=part.stream,
+                            events=phase.tokens if part.stream else 0,
+                            watch=(mock_pid, *side.watch()),
+                            core=core,
+                        ),
+                    )
+                    for part, drawn, skip in jobs
+                ],
+                tell,
+            )
+            for (part, drawn, skip), run in zip(jobs, runs):
+                bounds = tuple((n, a - skip, b - skip) for n, a, b in drawn.bounds if n != _WARMUP)
+                done.append(Block(side.name, part.key, turn, began, run, bounds, ordered(run)))
+
+
+def ordered(run: Run) -> list[int]:
+    """Give the latencies of good replies, ascending."""
+    if not any(run.outcome):
+        return sorted(run.latency_ns)
+    return sorted(ns for ns, outcome in zip(run.latency_ns, run.outcome) if outcome == 0)
+
+
+def _together(jobs: Sequence[tuple[str, Job]], tell: Tell) -> list[Run]:
+    def one(key: str, job: Job) -> Run:
+        return generator.run(job, lambda done, failed, seconds: tell.count(key, done, failed))
+
+    if len(jobs) == 1:
+        return [one(*jobs[0])]
+    before = set(children(os.getpid()))
+    with ThreadPoolExecutor(len(jobs)) as pool:
+        futures = [pool.submit(one, key, job) for key, job in jobs]
         try:
-            done = subprocess.run(
-                words, capture_output=True, text=True, timeout=120, check=True, preexec_fn=pin(LOAD_CORE)
-            )
-        except (subprocess.SubprocessError, OSError) as error:
-            raise Failed(f"load {mode} against {target.name}: {error}") from error
-        got = json.loads(done.stdout)
-        what = f"{mode} {target.name} {options.get('rate', '')}".strip()
-        if got["error_count"]:
-            self.problems.append(f"{what}: {got['error_count']} failed of {got['total']}: {got['errors']}")
-        if got.get("events_lost"):
-            self.problems.append(f"{what}: {got['events_lost']} events lost or out of order")
-        self.log(f"  {what}: " + _brief(got))
-        return got
-
-    def closed(self, targets: list[Target], body: bytes, seconds: float, repeats: int) -> dict[str, Any]:
-        """Saturate each target with 256 connections, in turn, ``repeats`` times; give medians."""
-        runs: dict[str, list[Any]] = {t.name: [] for t in targets}
-        for turn in range(repeats):
-            for target in targets if turn % 2 == 0 else reversed(targets):
-                got = self.run("closed", target, body, connections=256, seconds=seconds, warmup=0.5)
-                runs[target.name].append(got)
-        return {
-            name: {
-                "rps": median(g["rps"] for g in gots),
-                "cpu_us": median(cpu_us(g) for g in gots),
-                "rps_runs": [g["rps"] for g in gots],
-            }
-            for name, gots in runs.items()
-        }
-
-    def added(
-        self, mock: Mock, targets: list[Target], body: bytes, rate: float, seconds: float, repeats: int
-    ) -> dict[str, Any]:
-        """Compare targets with the direct way at one rate, blocks interleaved; give medians over repeats.
-
-        Each block of a target is compared with the mean of the direct blocks before and after it.
-        """
-        rows: dict[str, list[dict[str, float]]] = {t.name: [] for t in targets}
-        common: dict[str, Any] = {"rate": rate, "seconds": seconds, "connections": 128, "warmup": 0.4}
-        before = self.run("open", mock, body, **common)
-        for turn in range(repeats):
-            for target in targets if turn % 2 == 0 else reversed(targets):
-                got = self.run("open", target, body, **common)
-                after = self.run("open", mock, body, **common)
-                row = {"cpu_us": cpu_us(got), "rps": got["rps"]}
-                for point in ("p50", "p99"):
-                    direct = (before[f"{point}_us"] + after[f"{point}_us"]) / 2
-                    row[point] = got[f"{point}_us"] - direct
-                rows[target.name].append(row)
-                before = after
-        return {
-            name: {
-                **{key: median(r[key] for r in found) for key in ("p50", "p99", "cpu_us", "rps")},
-                "p50_runs": [r["p50"] for r in found],
-                "p99_runs": [r["p99"] for r in found],
-            }
-            for name, found in rows.items()
-        }
-
-    def streams(self, target: Target, count: int, seconds: float, ramp: float) -> Any:
-        """Hold ``count`` streams; their speed is the mock's setting."""
-        body = chat_body(400, stream=True)
-        options = {"connections": count, "seconds": seconds, "ramp": ramp, "warmup": 0.5}
-        got = self.run("sse", target, body, stream=True, **options)
-        if got["streams_live"] < count:
-            self.problems.append(
-                f"{target.name}: only {got['streams_live']} of {count} streams live at the end"
-            )
-        got["cpu_us_per_event"] = got["watch_cpu_s"] * 1e6 / max(1, got["events"])
-        return got
+            return [future.result() for future in futures]
+        except BaseException:
+            # The threads wait for their generators, which know nothing of an interruption.
+            for pid in set(children(os.getpid())) - before:
+                os.kill(pid, signal.SIGKILL)
+            raise
 
 
-def cpu_us(got: Any) -> float:
-    """Give the watched process's CPU microseconds for each request of the window."""
-    return float(got["watch_cpu_s"] * 1e6 / max(1, got["completed"]))
-
-
-def _brief(got: Any) -> str:
-    if got["mode"] == "sse":
-        text = f"{got['events'] / got['window_s']:.0f} events/s, delay p50 {got['event_p50_us']} us"
-    else:
-        text = f"{got['rps']:.0f} req/s, p50 {got['p50_us']} us, p99 {got['p99_us']} us"
-    return text + (f", {got['error_count']} errors" if got["error_count"] else "")
+def by_side(blocks: Sequence[Block], key: str) -> Mapping[str, list[Block]]:
+    """Sort the blocks of one part by side."""
+    found: dict[str, list[Block]] = {}
+    for block in blocks:
+        if block.key == key:
+            found.setdefault(block.side, []).append(block)
+    return found
