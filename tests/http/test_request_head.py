@@ -51,6 +51,23 @@ class FixedHeaderTests(SynchronousTestCase):
             with self.assertRaises(ValueError):
                 writer.write(one)
 
+    def test_place_is_part_of_it(self) -> None:
+        """The same headers with another method, target or origin begin another head."""
+        fixed = FixedHeaders(((b"accept", b"*/*"),))
+        writers = HeadWriter(ORIGIN), HeadWriter(Origin("http", "other.example", 80))
+        for _ in range(2):
+            for writer, host in zip(writers, (b"up.example", b"other.example"), strict=True):
+                for method, target in ((b"POST", b"/a"), (b"PUT", b"/a"), (b"POST", b"/b")):
+                    head = writer.write(UpstreamRequest(ORIGIN, method, target, (), b"{}", fixed=fixed))
+                    start = b"%b %b HTTP/1.1\r\nhost: %b\r\n" % (method, target, host)
+                    self.assertEqual(head[: len(start)], start)
+
+    def test_origin(self) -> None:
+        """A host that would end its line is refused."""
+        for host in ("a\r\nx: y", "a b", "a\n", ""):
+            with self.assertRaises(ValueError):
+                HeadWriter(Origin("http", host, 80))
+
     def test_secrets_are_not_shown(self) -> None:
         """What is printed of them holds no value."""
         self.assertNotIn("sk", repr(FixedHeaders(((b"authorization", b"Bearer sk"),))))

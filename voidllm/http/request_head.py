@@ -8,7 +8,7 @@ from urllib.parse import unquote_to_bytes, urlsplit
 
 from twisted.web.iweb import UNKNOWN_LENGTH
 
-from voidllm.http.upstream import FixedHeaders, Origin, UpstreamRequest
+from voidllm.http.upstream import Origin, UpstreamRequest
 
 #: Framing and connection fields are the pool's business; a caller's are dropped (RFC 9110, 7.6.1).
 _OURS = frozenset(
@@ -32,6 +32,7 @@ _OURS = frozenset(
 _METHODS = frozenset({b"DELETE", b"GET", b"HEAD", b"OPTIONS", b"PATCH", b"POST", b"PUT"})
 _BODY_EXPECTED = frozenset({b"PATCH", b"POST", b"PUT"})
 _TOKEN = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+\Z")
+_AUTHORITY = re.compile(rb"[\x21-\x7e]+\Z")
 _TARGET = re.compile(rb"/[\x21-\x7e]*\Z")
 _REMEMBERED = 512
 _DEFAULT_PORTS = {"http": 80, "https": 443}
@@ -75,12 +76,13 @@ class HeadWriter:
     allow CONNECT to port 443 only.
     """
 
-    __slots__ = ("_fields", "_fixed", "_prefix", "_targets")
+    __slots__ = ("_fields", "_fixed", "_prefix")
 
     def __init__(self, origin: Origin) -> None:
-        self._targets: set[bytes] = set()
         self._fields: dict[bytes, bool] = {}
         host = authority(origin.host, origin.port, origin.scheme)
+        if _AUTHORITY.match(host) is None:
+            raise ValueError("the origin has a character that cannot be sent")
         self._fixed = (
             b" HTTP/1.1\r\nhost: %b\r\naccept-encoding: identity\r\nconnection: keep-alive\r\n" % host
         )
@@ -88,8 +90,6 @@ class HeadWriter:
         if origin.proxy_url is not None and origin.scheme == "http":
             self._prefix = b"http://" + host
             self._fixed += proxy_authorization(origin.proxy_url)
-        if not _is_clean(self._fixed, self._fixed.count(b"\n")):
-            raise ValueError("the origin has a control character")
 
     def write(self, request: UpstreamRequest) -> bytes:
         """Encode a request's head, blank line included.
@@ -97,48 +97,44 @@ class HeadWriter:
         :raises ValueError: for a method, target, field name or field value that cannot be
             sent as it is; the message never holds it.
         """
-        method, target, body = request.method, request.target, request.body
+        method, fixed, body = request.method, request.fixed, request.body
+        if fixed is None:
+            start = self._start(method, request.target, ())
+        # Kept by the owner of what it holds, not here: it must not outlive it.
+        elif fixed.start_for == (self, method, request.target):
+            start = fixed.start
+        else:
+            start = fixed.start = self._start(method, request.target, fixed.pairs)
+            fixed.start_for = self, method, request.target
+        if isinstance(body, bytes):
+            if body or method in _BODY_EXPECTED:
+                framing = b"content-length: %d\r\n\r\n" % len(body)
+            else:
+                framing = b"\r\n"
+        elif body.length is UNKNOWN_LENGTH:
+            framing = b"transfer-encoding: chunked\r\n\r\n"
+        else:
+            framing = b"content-length: %d\r\n\r\n" % body.length
+        return start + self._lines(request.headers) + framing
+
+    def _start(self, method: bytes, target: bytes, fixed: tuple[tuple[bytes, bytes], ...]) -> bytes:
         if method not in _METHODS:
             raise ValueError("this request method cannot be sent")
-        if target not in self._targets:
-            if _TARGET.match(target) is None:
-                raise ValueError("the request target has a character that cannot be sent")
-            if len(self._targets) >= _REMEMBERED:
-                self._targets.clear()
-            self._targets.add(target)
-        shared = b""
-        fixed = request.fixed
-        if fixed is not None:
-            # Kept by its owner, not here: what it holds must not outlive it.
-            shared = fixed.lines or self._encode(fixed)
-        if not isinstance(body, bytes):
-            if body.length is UNKNOWN_LENGTH:
-                framing = b"transfer-encoding: chunked\r\n\r\n"
-            else:
-                framing = b"content-length: %d\r\n\r\n" % body.length
-        elif body or method in _BODY_EXPECTED:
-            framing = b"content-length: %d\r\n\r\n" % len(body)
-        else:
-            framing = b"\r\n"
-        own = self._lines(request.headers)
-        return b"%b %b%b%b%b%b%b" % (method, self._prefix, target, self._fixed, shared, own, framing)
-
-    def _encode(self, fixed: FixedHeaders) -> bytes:
-        lines = fixed.lines = self._lines(fixed.pairs)
-        return lines
+        if _TARGET.match(target) is None:
+            raise ValueError("the request target has a character that cannot be sent")
+        return b"%b %b%b%b%b" % (method, self._prefix, target, self._fixed, self._lines(fixed))
 
     def _lines(self, headers: tuple[tuple[bytes, bytes], ...]) -> bytes:
         known = self._fields
-        lines = []
+        block = b""
         for name, value in headers:
             send = known.get(name)
             if send is None:
                 send = self._judge(name)
             if send:
-                lines.append(b"%b: %b\r\n" % (name, value))
-        block = b"".join(lines)
-        if not _is_clean(block, len(lines)):
-            raise ValueError("a request header value has a line break or a NUL")
+                if b"\n" in value or b"\r" in value or b"\0" in value:
+                    raise ValueError("a request header value has a line break or a NUL")
+                block += b"%b: %b\r\n" % (name, value)
         return block
 
     def _judge(self, name: bytes) -> bool:
@@ -148,8 +144,3 @@ class HeadWriter:
             self._fields.clear()
         send = self._fields[name] = name.lower() not in _OURS
         return send
-
-
-def _is_clean(head: bytes, lines: int) -> bool:
-    # Counting is one pass each; any CR or LF inside a value makes the numbers differ.
-    return head.count(b"\n") == lines and head.count(b"\r") == lines and b"\0" not in head

@@ -55,11 +55,13 @@ class FixedHeaders:
     """Headers that many requests have in common, checked and encoded once.
 
     :ivar pairs: (name, value) pairs.
-    :ivar lines: the pairs as they are sent; ``None`` until a request was sent with them.
+    :ivar start: how the head of the last request with them began, the pairs included.
+    :ivar start_for: who wrote that, and for which method and target.
     """
 
     pairs: tuple[tuple[bytes, bytes], ...] = field(repr=False)
-    lines: bytes | None = field(default=None, init=False, repr=False)
+    start: bytes = field(default=b"", init=False, repr=False)
+    start_for: tuple[Any, bytes, bytes] | None = field(default=None, init=False, repr=False)
 
 
 @define(eq=False)

@@ -44,16 +44,17 @@ _PLAIN = _READ | {
     "frequency_penalty",
 }
 # How such a name begins its member in Python's own default style, which many clients send.
-_SPACED = {name: b'"%b": ' % name.encode("ascii") for name in _PLAIN}
+_SPACED = {name: b', "%b": ' % name.encode("ascii") for name in _PLAIN}
 _MAX_MODEL_NAME = 256
 _MOST_FIELDS = 1000
 _NO_VALUE = Raw()
 # A member's name up to its value, and what may follow a value. Possessive: nothing is tried again.
 _MEMBER = re.compile(rb'[ \t\n\r]*+("[^"\\]*+(?:\\.[^"\\]*+)*+")[ \t\n\r]*+:[ \t\n\r]*+')
 _AFTER_VALUE = re.compile(rb"[ \t\n\r]*+[,}]")
-_OUTPUT_LIMITS = ("max_completion_tokens", "max_tokens", "max_output_tokens")
-_DEFAULT_OUTPUT = 1000
 _CHOICES = ("n", "best_of")
+# What says how much may be written: limits of the output, and how often it is made.
+_ESTIMATED = frozenset({"max_completion_tokens", "max_tokens", "max_output_tokens", *_CHOICES})
+_DEFAULT_OUTPUT = 1000
 _MOST_TOKENS = 1 << 53
 _INCLUDE_USAGE = Raw(b'{"include_usage":true}')
 _TRUE = Raw(b"true")
@@ -88,17 +89,18 @@ class Body:
 
         :raises Refusal: 400 if a limit is not a whole number.
         """
-        output = self._highest(_OUTPUT_LIMITS)
-        choices = max(1, self._highest(_CHOICES) or 1)
+        output, choices = None, 1
+        # In order, so that of two fields at fault it is always the same that is named.
+        for name in sorted(_ESTIMATED.intersection(self.fields)):
+            number = _integer(self.fields[name], name)
+            if number is None:
+                continue
+            if name in _CHOICES:
+                choices = max(choices, number)
+            elif output is None or number > output:
+                output = number
         each = _DEFAULT_OUTPUT if output is None else output
         return -(-self.size // 4) + min(each * choices, _MOST_TOKENS)
-
-    def _highest(self, names: tuple[str, ...]) -> int | None:
-        highest = None
-        for name in names:
-            if (raw := self.fields.get(name)) is not None and (number := _integer(raw, name)) is not None:
-                highest = number if highest is None or number > highest else highest
-        return highest
 
     def encode(self, upstream_model: str, ask_usage: bool) -> bytes:
         """Encode the body for an upstream.
@@ -137,8 +139,15 @@ def parse(raw: bytes) -> Body:
         raise refuse("the request body is not a valid JSON object") from None
     _check_keys(raw, fields)
     model = _string(fields, "model")
-    stream = _boolean(fields.get("stream"), "stream")
-    return Body(fields, model, stream, _wants_usage(fields.get("stream_options")), len(raw))
+    # A call for what is absent would cost more than the look that finds it so.
+    stream, options = fields.get("stream"), fields.get("stream_options")
+    return Body(
+        fields,
+        model,
+        stream is not None and _boolean(stream, "stream"),
+        options is not None and _wants_usage(options),
+        len(raw),
+    )
 
 
 def _check_keys(raw: bytes, fields: Mapping[str, Raw]) -> None:
@@ -164,8 +173,8 @@ def _check_keys(raw: bytes, fields: Mapping[str, Raw]) -> None:
 def _spaced(fields: Mapping[str, Raw]) -> bytes:
     parts: list[Any] = []
     for name, raw in fields.items():
-        parts += (b", ", _SPACED.get(name) or _encode(name) + b": ", raw)
-    parts[0] = b"{"
+        parts += (_SPACED.get(name) or b", " + _encode(name) + b": ", raw)
+    parts[0] = b"{" + parts[0][2:]
     parts.append(b"}")
     return b"".join(parts)
 
@@ -207,9 +216,7 @@ def _string(fields: Mapping[str, Raw], name: str) -> str:
     return value
 
 
-def _boolean(raw: Raw | None, name: str) -> bool:
-    if raw is None:
-        return False
+def _boolean(raw: Raw, name: str) -> bool:
     text = bytes(raw)
     if text == b"true":
         return True
@@ -228,8 +235,8 @@ def _integer(raw: Raw, name: str) -> int | None:
     return value
 
 
-def _wants_usage(raw: Raw | None) -> bool:
-    if raw is None or bytes(raw) == b"null":
+def _wants_usage(raw: Raw) -> bool:
+    if bytes(raw) == b"null":
         return False
     try:
         members = _decode_object(raw)
@@ -241,4 +248,5 @@ def _wants_usage(raw: Raw | None) -> bool:
             raise refuse("a member of 'stream_options' differs only in letter case", "stream_options")
     if _duplicate(bytes(raw), members) is not None:
         raise refuse("a member of 'stream_options' appears twice", "stream_options")
-    return _boolean(members.get("include_usage"), "stream_options.include_usage")
+    included = members.get("include_usage")
+    return included is not None and _boolean(included, "stream_options.include_usage")
