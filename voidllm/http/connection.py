@@ -269,15 +269,11 @@ class FrontConnection(Protocol):
     def _begin(self, head: Head, data: bytes, end: int, started: float) -> None:
         """Hand the request that begins with ``data[:end]`` to its handler."""
         length = head.content_length
-        size = len(data)
+        stop = end if length is None else end + length
         body: WholeBody | ArrivingBody
-        if length == 0:
-            body = NO_BODY
-            self._buffer = data[end:] if size > end else b""
-        elif length is not None and size >= end + length:
-            stop = end + length
-            body = WholeBody(data[end:stop])
-            self._buffer = data[stop:] if size > stop else b""
+        if length is not None and len(data) >= stop:
+            body = WholeBody(data[end:stop]) if length else NO_BODY
+            self._buffer = data[stop:]
         else:
             body = self._body = ArrivingBody(self, length, head.expects, data[end:])
             self._buffer = b""
@@ -285,7 +281,7 @@ class FrontConnection(Protocol):
         client = self._peer
         if self._peer_trusted:
             client = factory.trusted.client(client, [v for n, v in head.headers if n == b"x-forwarded-for"])
-        request_id = sent_request_id(head.request_id) or factory.new_id(self._wall_ms())
+        request_id = (head.request_id and sent_request_id(head.request_id)) or factory.new_id(self._wall_ms())
         line = head.line
         request = Request(
             line.method,

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from email.utils import formatdate
 from http import HTTPStatus
-from typing import Callable, Iterable
+from typing import Callable, Sequence
 
 from voidllm.core.ids import is_uuid, uuid7
 from voidllm.core.world import World
 
 _REASONS = {status.value: status.phrase.encode("ascii") for status in HTTPStatus}
 _STATUS_LINES = {status: b"HTTP/1.1 %d %s\r\n" % (status, text) for status, text in _REASONS.items()}
+_join_pair = b": ".join
 #: Statuses whose replies have no body and no Content-Length (RFC 9110 section 8.6).
 BODYLESS = frozenset({204, 304})
 
@@ -23,15 +24,15 @@ def status_line(status: int, old: bool) -> bytes:
     return b"HTTP/1.0" + line[8:] if old else line
 
 
-def field_lines(headers: Iterable[tuple[bytes, bytes]]) -> bytes:
+def field_lines(headers: Sequence[tuple[bytes, bytes]]) -> bytes:
     """Write header fields.
 
     :raises ValueError: when a name or value would break out of its line.
     """
-    lines = [b": ".join(pair) for pair in headers]
-    lines.append(b"")
-    block = b"\r\n".join(lines)
-    count = len(lines) - 1
+    count = len(headers)
+    if not count:
+        return b""
+    block = b"\r\n".join(map(_join_pair, headers)) + b"\r\n"
     if block.count(b"\n") != count or block.count(b"\r") != count or b"\0" in block:
         raise ValueError("a reply header holds a line end")
     return block

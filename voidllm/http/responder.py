@@ -72,17 +72,18 @@ class FrontResponder:
             return
         if self.started:
             raise RuntimeError("a reply was begun already")
-        fields = field_lines(headers)
+        framing = b""
         if status not in BODYLESS:
-            fields += b"Content-Length: %d\r\n" % len(body)
+            framing = b"Content-Length: %d\r\n" % len(body)
         elif body:
             raise ValueError("this status has no body")
-        keep = self._keep and self._wire.may_keep()
-        data = self._head(status, fields, keep)
+        wire = self._wire
+        keep = self._keep and wire.may_keep()
+        data = self._head(status, field_lines(headers), framing, keep, b"" if self._head_only else body)
         self.started = self.closed = True
         self._producer = None
-        self._wire.send(data if self._head_only else data + body)
-        self._wire.reply_over(keep)
+        wire.send(data)
+        wire.reply_over(keep)
 
     def head(self, status: int, headers: list[tuple[bytes, bytes]]) -> None:
         """Start a reply of unknown length."""
@@ -90,16 +91,16 @@ class FrontResponder:
             return
         if self.started:
             raise RuntimeError("a reply was begun already")
-        fields = field_lines(headers)
+        framing = b""
         keep = self._keep
         if self._old:
             # Without chunks only the end of the connection ends the body.
             keep = False
         elif status not in BODYLESS:
             self._chunked = not self._head_only
-            fields += b"Transfer-Encoding: chunked\r\n"
+            framing = b"Transfer-Encoding: chunked\r\n"
         self._keep = keep = keep and self._wire.may_keep()
-        data = self._head(status, fields, keep)
+        data = self._head(status, field_lines(headers), framing, keep)
         self.started = True
         if status in BODYLESS:
             self._head_only = True
@@ -167,17 +168,19 @@ class FrontResponder:
         if producer is not None:
             producer.stopProducing()
 
-    def _head(self, status: int, fields: bytes, keep: bool) -> bytes:
+    def _head(self, status: int, fields: bytes, framing: bytes, keep: bool, body: bytes = b"") -> bytes:
         if not keep:
             connection = b"Connection: close\r\n"
         elif self._old:
             connection = b"Connection: keep-alive\r\n"
         else:
             connection = b""
-        return b"%b%b%b%bX-Request-Id: %b\r\n\r\n" % (
+        return b"%b%b%b%b%bX-Request-Id: %b\r\n\r\n%b" % (
             status_line(status, self._old),
             self._wire.date(),
             fields,
+            framing,
             connection,
             self.request_id.encode("ascii"),
+            body,
         )

@@ -43,12 +43,12 @@ class JSONExchange(Exchange):
                 self._reply_refusal(refusal)
             return
         self.prompt_estimate = estimate_tokens(body.size)
-        core = self.core
+        core, streams = self.core, body.stream
         settings = core.settings
         deployment = core.planner.plan(self.admission.model)[0]
         self.deployment = deployment
         route = core.route(deployment, self.endpoint.name)
-        ask_usage = body.stream and self.endpoint.usage_option
+        ask_usage = streams and self.endpoint.usage_option
         self.hide_usage = ask_usage and not body.wants_usage
         upstream_request = UpstreamRequest(
             route.origin,
@@ -59,8 +59,8 @@ class JSONExchange(Exchange):
             settings.connect_timeout_s,
             settings.head_timeout_s,
             settings.idle_timeout_s,
-            None if body.stream or deployment.timeout_ms is None else deployment.timeout_ms / 1000,
+            None if streams or deployment.timeout_ms is None else deployment.timeout_ms / 1000,
             True,
-            route.stream_headers if body.stream else route.headers,
+            route.stream_headers if streams else route.headers,
         )
-        self.dispatch(upstream_request, route.stream_engine if body.stream else route.engine)
+        self.dispatch(upstream_request, route.stream_engine if streams else route.engine)
