@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import http.client
 import json
 import subprocess
 import sys
@@ -198,6 +199,81 @@ def closed(
             own_cpu_s=got["cpu_s"],
             generator=program,
         )
+
+
+@frozen
+class Capacity:
+    """What generator and mock can do with nothing between them.
+
+    :ivar rps: requests a second in a closed loop without delay: more than that no gateway can be offered.
+    :ivar generator_us: the generator's CPU microseconds for each of them; ``mock_us``: the mock's.
+    :ivar rate: requests a second of the open loop that the other figures are from.
+    :ivar late_p50_us: how late the generator sent, of requests for which a connection was free.
+    :ivar rate_generator_us: its CPU microseconds for each request at that rate.
+    :ivar mock_late_p50_us: how late the mock's timers were.
+    """
+
+    generator: str
+    rps: float
+    generator_us: float
+    mock_us: float
+    rate: float
+    late_p50_us: float
+    late_p99_us: float
+    rate_generator_us: float
+    rate_mock_us: float
+    mock_late_p50_us: float
+    mock_late_p99_us: float
+
+
+def calibrate(
+    mock_port: int, rate: float = 1000.0, seconds: float = 1.0, core: int | None = None
+) -> Capacity:
+    """Measure generator and mock alone, in about twice ``seconds``; the mock's delay is as before then.
+
+    :raises GeneratorFailed: the generator did not run to its end, or requests failed.
+    """
+    body = b'{"model":"mock","messages":[]}'
+    before = mock_counters(mock_port)
+    begun = mock_counters(mock_port, delay_us=0)
+    try:
+        flat_out = closed(mock_port, body, connections=64, seconds=seconds, core=core, warmup=0.1)
+    finally:
+        ended = mock_counters(mock_port, delay_us=before["delay_us"], reset=1)
+    arrivals = array("Q", (int(n / rate * 1e9) for n in range(max(2, int(rate * seconds)))))
+    paced = run(Job(mock_port, body, arrivals, skip=len(arrivals) // 10, core=core))
+    after = mock_counters(mock_port, reset=1)
+    if flat_out.errors or paced.errors or not flat_out.completed:
+        raise GeneratorFailed(f"requests to the mock alone failed: {flat_out.errors} {paced.errors}")
+    late = sorted(paced.busy_late_ns) or [0]
+    return Capacity(
+        generator=paced.generator,
+        rps=flat_out.rps,
+        generator_us=flat_out.own_cpu_s * 1e6 / flat_out.completed,
+        mock_us=(ended["cpu_s"] - begun["cpu_s"]) * 1e6 / (ended["requests"] - begun["requests"]),
+        rate=rate,
+        late_p50_us=late[len(late) // 2] / 1e3,
+        late_p99_us=late[len(late) * 99 // 100] / 1e3,
+        rate_generator_us=paced.own_cpu_s * 1e6 / len(paced.outcome),
+        rate_mock_us=(after["cpu_s"] - ended["cpu_s"]) * 1e6 / len(arrivals),
+        mock_late_p50_us=after["late_p50_us"],
+        mock_late_p99_us=after["late_p99_us"],
+    )
+
+
+def mock_counters(port: int, **settings: int) -> dict[str, Any]:
+    """Give the mock's counters after changing ``delay_us``, ``events`` or ``interval_us``.
+
+    ``late_…`` tells how late its timers were since the last ``reset=1``.
+    """
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
+    try:
+        query = "&".join(f"{name}={value}" for name, value in settings.items())
+        connection.request("GET", f"/config?{query}")
+        got: dict[str, Any] = json.loads(connection.getresponse().read())
+        return got
+    finally:
+        connection.close()
 
 
 def _common(
