@@ -22,11 +22,12 @@ from voidllm.http.population import Population
 from voidllm.link.listener import adopt, bind_reuseport
 from voidllm.link.relay import RelayFactory, RelaySettings
 from voidllm.link.relay_listener import RelayListener
+from voidllm.link.relay_transport import NearEnd
 from voidllm.link.relay_wire import relay_channel
 
 UNAVAILABLE = (
     b"HTTP/1.1 503 Service Unavailable\r\nContent-Type: application/json\r\n"
-    b'Content-Length: 31\r\nConnection: close\r\n\r\n{"error":{"code":"not_ready"}}\r\n'
+    b'Content-Length: 32\r\nConnection: close\r\n\r\n{"error":{"code":"not_ready"}}\r\n'
 )
 
 
@@ -203,3 +204,8 @@ async def until(reactor: Any, check: Callable[[], Any], what: str, patience_s: f
 def descriptors() -> int:
     """Count this process's descriptors."""
     return len(os.listdir("/proc/self/fd"))
+
+
+def pairs(reactor: Any) -> list[Any]:
+    """Give the workers' ends of socketpairs that a reactor still has."""
+    return [one for one in (*reactor.getReaders(), *reactor.getWriters()) if isinstance(one, NearEnd)]

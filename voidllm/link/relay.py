@@ -16,6 +16,7 @@ from attrs import frozen
 from twisted.internet.protocol import Factory
 
 from voidllm.link.relay_pipe import RelayedClient
+from voidllm.link.relay_transport import NearEnd
 from voidllm.link.relay_wire import describe, give
 
 
@@ -44,7 +45,7 @@ class RelaySettings:
 class RelayFactory(Factory):
     """Stands where the front expects a Site.
 
-    :param reactor: an ``IReactorTime`` and ``IReactorSocket``.
+    :param reactor: an ``IReactorTime`` and ``IReactorFDSet``.
     :param channel_fd: the worker's end of :func:`~voidllm.link.relay_wire.relay_channel`; owned from now on.
     :param worker: this worker's number.
     :param population: shared with the front, which looks for it here; holds relayed connections too.
@@ -86,7 +87,7 @@ class RelayFactory(Factory):
         """Make a socketpair and give the parent the other end.
 
         :param transport: the client's.
-        :param protocol: the one of our end, and its factory.
+        :param protocol: the one of our end.
         :returns: the transport of our end.
         :raises OSError: if the channel is full, the parent gone, or no descriptor left.
         """
@@ -94,10 +95,15 @@ class RelayFactory(Factory):
             raise BrokenPipeError
         handed = describe(transport, self._worker, secure)
         near, far = socket.socketpair()
-        with near, far:
-            near.setblocking(False)
-            give(self._channel, handed, far.fileno())
-            return self.reactor.adoptStreamConnection(near.fileno(), socket.AF_UNIX, protocol)
+        try:
+            with far:
+                give(self._channel, handed, far.fileno())
+            transport = NearEnd(near, protocol, self.reactor)
+        except OSError:
+            near.close()
+            raise
+        protocol.makeConnection(transport)
+        return transport
 
     def is_cut_off(self) -> bool:
         """Say whether the parent has closed the channel, or is gone."""

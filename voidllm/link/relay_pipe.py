@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Callable
 
-from twisted.internet.interfaces import IProtocolFactory, IPushProducer, ISSLTransport, ITCPTransport
+from twisted.internet.interfaces import IPushProducer, ISSLTransport, ITCPTransport
 from twisted.internet.protocol import Protocol, connectionDone
 from twisted.python.failure import Failure
 from zope.interface import implementer
@@ -45,7 +45,7 @@ class RelayedClient(Protocol):
         secure = ISSLTransport.providedBy(transport)
         self._half_closes = ITCPTransport.providedBy(transport) and not secure
         try:
-            self._near = self._relay.join(transport, secure, _NearEnd(self))
+            self._near = self._relay.join(transport, secure, _NearProtocol(self))
         except OSError:
             self._refuse()
             return
@@ -104,7 +104,7 @@ class RelayedClient(Protocol):
     def near_received(self, data: bytes) -> None:
         """Pass on what the parent sends."""
         frames = self._frames
-        if frames.mark is not None or self._lost:
+        if frames.mark is not None or self._lost or self._near is None:
             return
         payload = frames.feed(data)
         transport: Any = self.transport
@@ -192,22 +192,11 @@ class RelayedClient(Protocol):
             timer.cancel()
 
 
-@implementer(IProtocolFactory)
-class _NearEnd(Protocol):
-    """The worker's end of the pair, and the factory of just this one protocol."""
+class _NearProtocol(Protocol):
+    """Of the worker's end of the pair."""
 
     def __init__(self, client: RelayedClient) -> None:
         self._client = client
-
-    def doStart(self) -> None:
-        """Nothing to start."""
-
-    def doStop(self) -> None:
-        """Nothing to stop."""
-
-    def buildProtocol(self, addr: Any) -> Protocol:
-        """Give itself."""
-        return self
 
     def dataReceived(self, data: bytes) -> None:
         """Take what the parent sends."""

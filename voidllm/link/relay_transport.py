@@ -1,7 +1,8 @@
-"""A client's connection as the parent sees it: the stream is a worker's, the addresses are the client's."""
+"""The two ends of a relayed connection's socketpair, as Twisted's transports."""
 
 from __future__ import annotations
 
+import socket
 from typing import Any, Callable
 
 from twisted.internet import main, tcp
@@ -16,8 +17,42 @@ from voidllm.link.relay_wire import Address
 _Server: Any = tcp.Server
 
 
-class RelayedConnection(_Server):  # type: ignore[misc]
-    """Twisted's server-side transport on one end of a worker's socketpair.
+class _StreamEnd(_Server):  # type: ignore[misc]
+    """A server's transport on a connected ``AF_UNIX`` stream instead of one of TCP."""
+
+    def __init__(self, sock: socket.socket, protocol: IProtocol, reactor: Any) -> None:
+        super().__init__(sock, protocol, ("", 0), None, 0, reactor)
+        self.repstr = self.logstr = f"<{type(self).__name__} of {type(protocol).__name__}>"
+
+    def getTcpNoDelay(self) -> bool:
+        """Nothing is delayed on such sockets."""
+        return True
+
+    def setTcpNoDelay(self, enabled: bool) -> None:
+        """Leave it as it is: these sockets have no such option."""
+
+
+class NearEnd(_StreamEnd):
+    """The worker's end."""
+
+    def connectionLost(self, reason: Failure) -> None:
+        """Give what the parent sent before it closed, then close.
+
+        A write may have failed first, or the end have shown while nothing was read.
+        """
+        while hasattr(self, "socket"):
+            try:
+                data = self.socket.recv(self.bufferSize)
+            except OSError:
+                break
+            if not data:
+                break
+            self.protocol.dataReceived(data)
+        super().connectionLost(reason)
+
+
+class RelayedConnection(_StreamEnd):
+    """The parent's end; the addresses are those of the client's own connection.
 
     Closing it says so to the worker; everything else that ends it is a cut there.
 
@@ -39,8 +74,7 @@ class RelayedConnection(_Server):  # type: ignore[misc]
         self._peer = peer
         self._host = host
         self._lost = lost
-        super().__init__(sock, protocol, ("", 0), None, 0, reactor)
-        self.repstr = self.logstr = f"<{type(self).__name__} of {type(protocol).__name__}>"
+        super().__init__(sock, protocol, reactor)
 
     def getPeer(self) -> Any:
         """Give the client's address."""
@@ -49,13 +83,6 @@ class RelayedConnection(_Server):  # type: ignore[misc]
     def getHost(self) -> Any:
         """Give the address that the client connected to."""
         return self._host
-
-    def getTcpNoDelay(self) -> bool:
-        """Nothing is delayed on such sockets."""
-        return True
-
-    def setTcpNoDelay(self, enabled: bool) -> None:
-        """Leave it as it is: these sockets have no such option."""
 
     def connectionLost(self, reason: Failure) -> None:
         """Close the socket, and say so."""
