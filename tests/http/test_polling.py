@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import subprocess
 import sys
 from select import EPOLLHUP, EPOLLIN, EPOLLOUT
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, Callable
 
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
@@ -105,6 +106,21 @@ class OutboxTests(SynchronousTestCase):
         self.assertEqual(self.done, ["row", "reply 1", "reply 2"])
 
 
+def fake_reactor(poll: Callable[[float], list[tuple[int, int]]]) -> SimpleNamespace:
+    """Give what a turn needs of a reactor that runs and has nothing else to do."""
+    return SimpleNamespace(
+        _doReadOrWrite=lambda *_: None,
+        _justStopped=False,
+        _newTimedCalls=[],
+        _pendingTimedCalls=[],
+        _poller=SimpleNamespace(poll=lambda timeout, most: poll(timeout)),
+        _selectables={},
+        running=True,
+        seconds=lambda: 100.0,
+        threadCallQueue=[],
+    )
+
+
 class TurnTests(SynchronousTestCase):
     """One turn with events of our choice."""
 
@@ -125,9 +141,10 @@ class TurnTests(SynchronousTestCase):
                 del selectables[fd]
 
         selectables = {fd: f"socket {fd}" for fd in range(4)}
-        poller = SimpleNamespace(poll=lambda timeout, most: list(events))
-        reactor = SimpleNamespace(_poller=poller, _selectables=selectables, _doReadOrWrite=read_or_write)
-        quick_turn(reactor, outbox)(None)
+        reactor = fake_reactor(lambda timeout: list(events))
+        reactor._selectables = selectables
+        reactor._doReadOrWrite = read_or_write
+        quick_turn(reactor, outbox)(0)
         return done
 
     def test_rows_before_replies(self) -> None:
@@ -151,3 +168,50 @@ class TurnTests(SynchronousTestCase):
             self.turn((1, EPOLLIN | EPOLLOUT | EPOLLHUP), (1, EPOLLOUT)),
             ["read 1", "end 1", "row 1", "reply 1"],
         )
+
+
+class NextTurnTests(SynchronousTestCase):
+    """Turn follows turn until the reactor has something else to do."""
+
+    def timeouts(self, act: Callable[[SimpleNamespace], None], first: float | None = None) -> list[float]:
+        """Have ``act`` happen in the third turn; give how long each turn was ready to wait."""
+        asked: list[float] = []
+
+        def poll(timeout: float) -> list[tuple[int, int]]:
+            asked.append(timeout)
+            if len(asked) == 3:
+                act(reactor)
+            return []
+
+        reactor = fake_reactor(poll)
+        reactor._pendingTimedCalls.append(SimpleNamespace(time=107.0))
+        quick_turn(reactor, Outbox())(first)
+        return asked
+
+    def test_reasons(self) -> None:
+        """A call from a thread, a new timer, one that is due, and the end are looked at at once."""
+
+        def is_due(reactor: SimpleNamespace) -> None:
+            reactor._pendingTimedCalls[0].time = 100.0
+
+        reasons: list[Callable[[SimpleNamespace], None]] = [
+            lambda reactor: reactor.threadCallQueue.append(1),
+            lambda reactor: reactor._newTimedCalls.append(1),
+            is_due,
+            lambda reactor: setattr(reactor, "_justStopped", True),
+            lambda reactor: setattr(reactor, "running", False),
+        ]
+        for reason in reasons:
+            self.assertEqual(self.timeouts(reason), [-1, 7.0, 7.0])
+
+    def test_no_waiting(self) -> None:
+        """One turn is done for whoever does not want to wait."""
+        self.assertEqual(self.timeouts(lambda reactor: None, 0), [0])
+
+    def test_interrupted(self) -> None:
+        """After a signal the reactor looks at what its handler has asked for."""
+
+        def interrupt(reactor: SimpleNamespace) -> None:
+            raise InterruptedError(errno.EINTR, "interrupted")
+
+        self.assertEqual(len(self.timeouts(interrupt)), 3)
