@@ -162,8 +162,8 @@ static void make_reply(size_t padding) {
     reply = malloc((size_t)length + 256);
     if (!reply) die("malloc");
     int head = sprintf(reply,
-                       "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n"
-                       "x-request-id: req_mock\r\n\r\n", length);
+                       "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nx-request-id: req_mock\r\n"
+                       "Content-Length: %d\r\n\r\n", length);
     memcpy(reply + head, body, (size_t)length);
     reply_length = (size_t)(head + length);
     free(body);
