@@ -159,6 +159,8 @@ class Exchange:
         self._call = None
         if self._relay is not None:
             self._relay.finished()
+            # Each knows the other: together they would wait for the garbage collector.
+            self._relay = None
 
     def failed(self, failure: UpstreamFailure) -> None:
         """There is no complete reply."""
