@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from itertools import islice
-from typing import Iterable, Iterator
+from typing import Container, Iterable, Iterator
 
 from zope.interface import implementer
 
@@ -11,18 +11,14 @@ from voidllm.core.errors import Refusal
 from voidllm.core.interfaces import ILimiter
 from voidllm.core.principal import Scope
 from voidllm.core.usage import UsageEvent
-from voidllm.limits.counter import Counter, Now, Verdict, standing
+from voidllm.limits.counter import Counter, Now, standing
 from voidllm.limits.headers import Headers
-from voidllm.limits.recount import ScopeUsed, recount
+from voidllm.limits.recount import Key, ScopeUsed, recount
+from voidllm.limits.refusing import refusal
 from voidllm.limits.reservation import UNLIMITED, Reservation, SettledTwice
 from voidllm.limits.windows import DAY_MS, SLOTS, TICK_MS, month_of
 
 _FIRST_SWEPT = 256
-
-# For a request that can never pass: 429 promises a Retry-After, and this one is honest for people
-# who raise the limit meanwhile.
-_NEVER_MS = 60_000
-_NO_RETRY = (b"x-should-retry", b"false")
 
 
 @implementer(ILimiter)
@@ -158,7 +154,7 @@ class MemoryLimiter:
         usages: Iterable[ScopeUsed],
         now_ms: int,
         events: Iterable[UsageEvent] = (),
-        wanted: frozenset[tuple[str, str]] | None = None,
+        wanted: Container[Key] | None = None,
     ) -> None:
         """Add what was used in the current day and month before this process began.
 
@@ -218,31 +214,12 @@ class MemoryLimiter:
         return Now(self._steady_ms, self._wall_ms, self._tick, self._day, self._month)
 
     def _refusal(self, scopes: tuple[Scope, ...], tokens: int) -> Refusal:
-        now = self._now()
-        worst: Verdict | None = None
-        culprit: Counter | None = None
-        kind = ""
+        asked = []
         for scope in scopes:
             counter = self._find(scope)
             if counter.limits is not scope.limits:
                 counter.adopt(scope.limits)
-            for verdict in counter.verdicts(tokens, now):
-                if worst is None or _later(verdict, worst):
-                    worst, culprit, kind = verdict, counter, scope.kind
-        assert worst is not None and culprit is not None
-        headers = standing([culprit], now)
-        if worst.unit == "requests":
-            message = f"the {kind}'s request limit is used up"
-            return Refusal(429, "rate_limit_exceeded", message, None, worst.wait_ms, headers)
-        if worst.wait_ms is not None:
-            message = f"the {kind}'s token limit does not leave enough for this request"
-            return Refusal(429, "token_limit_exceeded", message, None, worst.wait_ms, headers)
-        # No wait helps but a smaller request or a larger limit; SDKs are told not to try.
-        message = f"the request needs more tokens than the {kind}'s token limit allows at all"
-        return Refusal(429, "token_limit_exceeded", message, None, _NEVER_MS, (*headers, _NO_RETRY))
-
-
-def _later(one: Verdict, other: Verdict) -> bool:
-    if one.wait_ms is None or other.wait_ms is None:
-        return other.wait_ms is not None
-    return one.wait_ms > other.wait_ms
+            asked.append((scope.kind, counter))
+        found = refusal(asked, tokens, self._now())
+        assert found is not None
+        return found

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Iterable, Protocol
+from typing import Container, Iterable, Protocol
 
 from attrs import define
 
@@ -45,7 +45,7 @@ def recount(
     events: Iterable[UsageEvent],
     day: int,
     month: int,
-    wanted: frozenset[Key] | None = None,
+    wanted: Container[Key] | None = None,
 ) -> dict[Key, Used]:
     """Add up what every scope used in the UTC day and month of those numbers."""
     found: dict[Key, Used] = {}
@@ -79,9 +79,9 @@ def was_admitted(event: UsageEvent) -> bool:
     return bool(event.deployment)
 
 
-def counted_scopes(principals: Iterable[Principal]) -> frozenset[Key]:
-    """Give ``(kind, id)`` of every scope that has limits, for ``wanted`` of a rebuild."""
-    return frozenset((scope.kind, scope.id) for who in principals for scope in who.counted)
+def counted_scopes(principals: Iterable[Principal]) -> dict[Key, int]:
+    """Give ``(kind, id)`` and the cell of every scope that has limits, for ``wanted`` of a rebuild."""
+    return {(scope.kind, scope.id): scope.cell for who in principals for scope in who.counted}
 
 
 def _keys(event: UsageEvent) -> Iterable[Key]:

@@ -113,31 +113,31 @@ class CalendarWindow:
     because how much was used then is not known any more.
 
     :ivar period: number of the current period, -1 before the first.
+    :ivar other: the other period: its number (-1 if there is none), requests, tokens.
     """
 
-    __slots__ = ("_other", "period", "requests", "tokens")
+    __slots__ = ("other", "period", "requests", "tokens")
 
     def __init__(self) -> None:
         self.period = -1
         self.requests = 0
         self.tokens = 0
-        # (period, requests, tokens)
-        self._other = (-1, 0, 0)
+        self.other = (-1, 0, 0)
 
     def enter(self, period: int) -> None:
         """Make ``period`` the current one."""
         if period == self.period:
             return
         current = (self.period, self.requests, self.tokens)
-        other = self._other
+        other = self.other
         if period == other[0]:
             self.period, self.requests, self.tokens = other
-            self._other = current
+            self.other = current
             return
         known = [kept for kept in (current, other) if kept[0] >= 0]
         earliest = min(known, default=(-1, 0, 0))
         start = earliest[1:] if period < earliest[0] else (0, 0)
-        self._other = max(known, default=other)
+        self.other = max(known, default=other)
         self.period = period
         self.requests, self.tokens = start
 
@@ -153,9 +153,9 @@ class CalendarWindow:
         """
         if period == self.period:
             self.tokens = max(0, self.tokens + tokens)
-        elif period == self._other[0]:
-            _, requests, counted = self._other
-            self._other = (period, requests, max(0, counted + tokens))
+        elif period == self.other[0]:
+            _, requests, counted = self.other
+            self.other = (period, requests, max(0, counted + tokens))
 
 
 def month_of(day: int) -> int:
