@@ -33,13 +33,13 @@ def page(fleet: Fleet) -> dict[Key, float]:
 
 
 def counts(fleet: Fleet) -> dict[Key, float]:
-    """Give those samples of the page that may only grow."""
-    found = {}
-    for family in text_string_to_metric_families(fleet.render().decode()):
-        if family.type in ("counter", "histogram"):
-            for sample in family.samples:
-                found[sample.name, frozenset(sample.labels.items())] = sample.value
-    return found
+    """Give those samples that may only grow."""
+    grow = [family for family in fleet.collect() if family.type in ("counter", "histogram")]
+    return {
+        (sample.name, frozenset(sample.labels.items())): sample.value
+        for family in grow
+        for sample in family.samples
+    }
 
 
 def key(name: str, **labels: str) -> Key:
@@ -278,11 +278,12 @@ class DamageTests(FleetCase):
 
 STEPS = st.lists(
     st.tuples(
-        st.sampled_from(("work", "work", "work", "tell", "tell", "end", "noise", "late")),
-        st.integers(1, 3),
+        st.sampled_from(("work", "work", "tell", "tell", "end", "late", "noise")),
+        st.integers(1, 2),
         st.sampled_from(("gpt", "mini")),
         st.integers(1, 10**7),
     ),
+    min_size=8,
     max_size=20,
 )
 
@@ -293,9 +294,9 @@ class Interleavings(SynchronousTestCase):
     @given(STEPS)
     def test_sums(self, steps: list[tuple[str, int, str, int]]) -> None:
         """Sums are exactly what was told, and no counter or bucket or sum of seconds ever decreases."""
-        fleet = Fleet(Metrics().registry, (1, 2, 3), Clock().seconds)
+        fleet = Fleet(Metrics().registry, (1, 2), Clock().seconds)
         names = iter(range(1000))
-        workers = {worker: (str(next(names)), Metrics()) for worker in (1, 2, 3)}
+        workers = {worker: (str(next(names)), Metrics()) for worker in (1, 2)}
         worked = dict.fromkeys(workers, 0)
         told = dict.fromkeys(workers, 0)
         gone_for_good = 0
