@@ -123,16 +123,19 @@ def pattern(start: int, size: int) -> bytes:
 
 
 class Parent:
-    """The parent's side: a Site, and a listener for one worker at a time."""
+    """The parent's side: a Site, and its listeners.
 
-    def __init__(self, reactor: Any) -> None:
+    :param make_site: makes the Site from its root.
+    """
+
+    def __init__(self, reactor: Any, make_site: Callable[[Resource], Any] | None = None) -> None:
         self._reactor = reactor
         self.hang, self.big = Hang(), Big()
         root = Resource()
         root.putChild(b"echo", Echo())
         root.putChild(b"big", self.big)
         root.putChild(b"hang", self.hang)
-        self.site = Site(root, reactor=reactor)
+        self.site = Site(root, reactor=reactor) if make_site is None else make_site(root)
         self.site.noisy = False
         self.listeners: list[RelayListener] = []
 

@@ -21,12 +21,15 @@ from tests.link.relay_rig import (
     pattern,
     until,
 )
+from voidllm.core.world import World
+from voidllm.http.site import StrictSite
 from voidllm.link.relay import RelaySettings
 
 _SMALL = 16 << 10
 
 
-def _get(path: str, more: str = "") -> bytes:
+def get(path: str, more: str = "") -> bytes:
+    """Make a request."""
     return f"GET {path} HTTP/1.1\r\nHost: h\r\n{more}\r\n".encode()
 
 
@@ -35,6 +38,7 @@ class RelayCase(TestCase):
 
     settings: RelaySettings | None = None
     limits: dict[str, Any] = {}
+    make_site: Any = None
 
     def setUp(self) -> None:
         from twisted.internet import reactor
@@ -42,7 +46,7 @@ class RelayCase(TestCase):
         self.reactor: Any = reactor
         parent_end, worker_end, listening = channel_and_socket()
         self.port: int = listening.getsockname()[1]
-        self.parent = Parent(reactor)
+        self.parent = Parent(reactor, self.make_site)
         self.listener = self.parent.listen(parent_end, **self.limits)
         self.worker = Worker(reactor, worker_end.detach(), listening.detach(), self.settings)
         self.open: list[socket.socket] = []
@@ -103,7 +107,7 @@ class Passing(RelayCase):
     async def test_request_and_addresses(self) -> None:
         """The Site answers a request as if it had accepted the connection, and knows both addresses."""
         client = self.connect()
-        said = await deferToThread(ask, client, _get("/echo?a=1"))
+        said = await deferToThread(ask, client, get("/echo?a=1"))
         self.assertEqual(said["uri"], "/echo?a=1")
         self.assertEqual(said["peer"], ["IPv4Address", *client.getsockname()])
         self.assertEqual(said["host"], ["IPv4Address", "127.0.0.1", self.port])
@@ -111,7 +115,7 @@ class Passing(RelayCase):
 
     async def test_byte_exact_from_the_boundary(self) -> None:
         """What the front has read already is replayed, however the bytes were cut, and pipelining holds."""
-        whole = _get("/echo?n=1") + b"POST /echo?n=2 HTTP/1.1\r\nHost: h\r\nContent-Length: 5\r\n\r\nhello"
+        whole = get("/echo?n=1") + b"POST /echo?n=2 HTTP/1.1\r\nHost: h\r\nContent-Length: 5\r\n\r\nhello"
 
         def talk(cuts: list[int]) -> list[Any]:
             client = self.connect()
@@ -125,7 +129,7 @@ class Passing(RelayCase):
                 data += client.recv(65536)
             return [json.loads(part[: part.index(b"}") + 1]) for part in data.split(b"\r\n\r\n")[1:]]
 
-        for cuts in ([9], [1, 2, 3], [len(whole) - 3], [len(_get("/echo?n=1"))]):
+        for cuts in ([9], [1, 2, 3], [len(whole) - 3], [len(get("/echo?n=1"))]):
             first, second = await deferToThread(talk, cuts)
             self.assertEqual((first["uri"], second["uri"]), ("/echo?n=1", "/echo?n=2"))
             self.assertEqual(second["sha256"], hashlib.sha256(b"hello").hexdigest())
@@ -134,7 +138,7 @@ class Passing(RelayCase):
         """A connection stays the parent's for every request that follows."""
         client = self.connect()
         for number in range(3):
-            said = await deferToThread(ask, client, _get(f"/echo?{number}"))
+            said = await deferToThread(ask, client, get(f"/echo?{number}"))
             self.assertEqual(said["uri"], f"/echo?{number}")
         self.assertEqual(len(self.listener.connections), 1)
         self.assertEqual(len(self.worker.members), 1)
@@ -152,7 +156,7 @@ class Passing(RelayCase):
         def talk() -> list[str]:
             clients = [self.connect() for _ in range(200)]
             for number, client in enumerate(clients):
-                client.sendall(_get(f"/echo?{number}"))
+                client.sendall(get(f"/echo?{number}"))
             return [json.loads(reply(client)[1])["uri"] for client in clients]
 
         uris = await deferToThread(talk)
@@ -165,7 +169,7 @@ class Passing(RelayCase):
         def talk(count: int) -> None:
             for _ in range(count):
                 client = self.connect()
-                ask(client, _get("/echo"))
+                ask(client, get("/echo"))
                 client.close()
 
         async def settled() -> int:
@@ -186,7 +190,7 @@ class Backpressure(RelayCase):
         """A reply waits in the parent's producer, and what was held back arrives whole."""
         size = 12_000_000
         client = self.connect(_SMALL)
-        client.sendall(_get(f"/big/{size}"))
+        client.sendall(get(f"/big/{size}"))
         big = self.parent.big
         seen = -1
 
@@ -198,7 +202,6 @@ class Backpressure(RelayCase):
         for _ in range(5):
             await self.until(stands_still, "the producer to be held back")
         # The kernel's buffers for TCP are the larger part.
-        print("held back at", big.sent)
         self.assertLess(big.sent, 8_000_000)
         (member,) = self.worker.members
         (relayed,) = self.listener.connections
@@ -246,7 +249,7 @@ class Ends(RelayCase):
 
     async def _hanging(self, path: str = "/hang") -> socket.socket:
         client = self.connect()
-        client.sendall(_get(path))
+        client.sendall(get(path))
         await self.until(lambda: self.parent.hang.requests, "the request")
         return client
 
@@ -270,7 +273,7 @@ class Ends(RelayCase):
 
         def talk() -> bytes:
             client = self.connect(_SMALL)
-            client.sendall(_get(f"/big/{size}", "Connection: close\r\n"))
+            client.sendall(get(f"/big/{size}", "Connection: close\r\n"))
             data = b""
             while more := client.recv(65536):
                 data += more
@@ -366,6 +369,49 @@ class Ends(RelayCase):
         self.assertFalse(self.worker.members)
 
 
+class Strict(RelayCase):
+    """The parent's Site is the one that a gateway has."""
+
+    def make_site(self, root: Any) -> StrictSite:
+        """Make it."""
+        self.site = StrictSite(World(reactor=self.reactor, in_thread=deferToThread), root)
+        return self.site
+
+    async def test_refused_in_the_middle_of_an_upload(self) -> None:
+        """The client can read the refusal although its body is still on the way, then the end."""
+
+        def talk() -> tuple[bytes, bytes]:
+            client = self.connect()
+            client.sendall(b"POST /echo HTTP/1.1\r\nHost: h\r\nContent-Length: 3000000\r\n\r\n")
+            client.sendall(bytes(3_000_000))
+            head, _ = reply(client)
+            return head, client.recv(1)
+
+        head, rest = await deferToThread(talk)
+        self.assertTrue(head.startswith(b"HTTP/1.1 413"), head)
+        self.assertEqual(rest, b"")
+
+    async def test_drain(self) -> None:
+        """The parent's drain ends an idle connection at once and a busy one after its reply."""
+        idle, busy = self.connect(), self.connect()
+        await deferToThread(ask, idle, get("/echo"))
+        busy.sendall(get("/hang"))
+        await self.until(lambda: self.parent.hang.requests, "the request")
+        self.worker.front.drain()
+        self.site.drain()
+        self.assertEqual(await deferToThread(idle.recv, 1), b"")
+        drained = self.worker.front.drained()
+        self.assertFalse(drained.called)
+        request = self.parent.hang.requests[0]
+        request.write(bytes(999_995))
+        request.finish()
+        _, body = await deferToThread(reply, busy)
+        self.assertEqual(len(body), 1_000_000)
+        self.assertEqual(await deferToThread(busy.recv, 1), b"")
+        await drained
+        await self.site.drained()
+
+
 class Patience(RelayCase):
     """Nobody holds a connection for ever."""
 
@@ -374,7 +420,7 @@ class Patience(RelayCase):
     async def test_client_that_reads_nothing(self) -> None:
         """A client that takes no byte for the time allowed is cut off, and the parent knows."""
         client = self.connect(_SMALL)
-        client.sendall(_get("/big/30000000"))
+        client.sendall(get("/big/30000000"))
         await self.until(lambda: self.listener.connections, "the connection")
         await self.until(lambda: not self.listener.connections, "the end of it")
         await self.until(lambda: not self.worker.members, "the worker to forget it")
@@ -406,7 +452,7 @@ class Refused(RelayCase):
     async def _refused(self, request: bytes = b"") -> bytes:
         def talk() -> bytes:
             client = self.connect()
-            client.sendall(request or _get("/echo"))
+            client.sendall(request or get("/echo"))
             data = b""
             while more := client.recv(65536):
                 data += more
@@ -419,10 +465,10 @@ class Refused(RelayCase):
     async def test_too_many(self) -> None:
         """A connection beyond the parent's limit gets the 503, and the others go on."""
         first = self.connect()
-        await deferToThread(ask, first, _get("/echo"))
+        await deferToThread(ask, first, get("/echo"))
         for _ in range(2):
             self.assertEqual(await self._refused(), UNAVAILABLE)
-        await deferToThread(ask, first, _get("/echo"))
+        await deferToThread(ask, first, get("/echo"))
 
     async def test_head(self) -> None:
         """HEAD is answered without a body."""
@@ -439,7 +485,7 @@ class Refused(RelayCase):
         """A connection that the parent never came to is answered, not cut."""
         self.reactor.removeReader(self.listener)
         client = self.connect()
-        client.sendall(_get("/echo"))
+        client.sendall(get("/echo"))
         await self.until(
             lambda: any(m.__class__.__name__ == "RelayedClient" for m in self.worker.members), "it"
         )
@@ -455,7 +501,7 @@ class Refused(RelayCase):
         def talk() -> bytes:
             for _ in range(100):
                 client = self.connect()
-                client.sendall(_get("/echo"))
+                client.sendall(get("/echo"))
                 if select.select([client], [], [], 0.02)[0]:
                     return client.recv(65536)
             return b""
