@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 from attrs import evolve
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from prometheus_client.parser import text_string_to_metric_families
 from twisted.internet.task import Clock
@@ -291,6 +291,7 @@ STEPS = st.lists(
 class Interleavings(SynchronousTestCase):
     """Whatever happens in whatever order."""
 
+    @settings(max_examples=40)
     @given(STEPS)
     def test_sums(self, steps: list[tuple[str, int, str, int]]) -> None:
         """Sums are exactly what was told, and no counter or bucket or sum of seconds ever decreases."""
