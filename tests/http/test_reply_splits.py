@@ -25,6 +25,13 @@ _REPLIES = (
         b"hello to you all",
         True,
     ),
+    (
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
+        b"6\r\nhe\r\nlo\r\n2\r\n\r\n\r\n0a\r\n0123456789\r\nA\r\n9876543210\r\na\r\nabcdefghij\r\n0\r\n\r\n",
+        "finished",
+        b"he\r\nlo\r\n01234567899876543210abcdefghij",
+        True,
+    ),
     (b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 204 None\r\nX: y\r\n\r\n", "finished", b"", True),
     (b"HTTP/1.0 200 OK\r\n\r\nuntil the end", "finished", b"until the end", False),
     (b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 2\r\n\r\nhi", "finished", b"hi", False),
@@ -100,6 +107,26 @@ class SplitTests(SynchronousTestCase):
         for reply, ended, body, _ in _REPLIES:
             sink, _ = self.feed([bytes([byte]) for byte in reply])
             self.assertEqual((sink.ended, sink.body), (ended, body))
+
+    def test_chunk_by_chunk(self) -> None:
+        """Segments that are whole chunks are the same as any others, broken ones included."""
+        head = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
+        whole = [b"1\r\nx\r\n", b"5\r\n\r\n\r\n1\r\n", b"12\r\n" + b"y" * 18 + b"\r\n"]
+        body = b"x\r\n\r\n1" + b"y" * 18
+        for last, ended in (
+            ([b"0\r\n\r\n"], "finished"),
+            ([b"3\r\n", b"zzz\r\n", b"0\r\n\r\n"], "finished"),
+            ([b"+3\r\nzzz\r\n"], "malformed"),
+            ([b"0x3\r\nzzz\r\n"], "malformed"),
+            ([b"-5\r\nzzz\r\n"], "malformed"),
+            ([b"3\r\nzzzzz\r\n"], "malformed"),
+            ([b"3\rzzzz\r\n"], "malformed"),
+            ([b"3", b"\r\nzzz\r\n"], "cut"),
+            ([b"3\r\nzz\r\n"], "malformed"),
+        ):
+            sink, _ = self.feed([head, *whole, *last])
+            self.assertEqual((sink.ended, sink.body[: len(body)]), (ended, body), last)
+            self.assertEqual(self.feed([head + b"".join(whole + last)])[0].ended, ended)
 
     @settings(max_examples=200, deadline=None)
     @given(st.lists(st.binary(min_size=1, max_size=40), max_size=6))

@@ -43,6 +43,23 @@ class EventSplitterTests(SynchronousTestCase):
         self.assertEqual([event_data(e) for e in got], [event_data(e) for e in events])
         self.assertIn(splitter.rest(), (b"", b"\n"))
 
+    @settings(max_examples=300, deadline=None)
+    @given(streams(), st.sampled_from([b"", b"data: {}\n\n", b"data: 1\n\nd"]))
+    def test_one_event(self, drawn, more) -> None:
+        """What is said to be one event is what the splitter makes of it, in any state."""
+        _, whole, cuts = drawn
+        splitter = EventSplitter()
+        start = 0
+        for cut in [*cuts, len(whole)]:
+            piece = whole[start:cut] + more
+            start = cut
+            one = splitter.is_one(piece)
+            got = splitter.feed(piece)
+            if one:
+                self.assertEqual((got, event_data(piece)), ([piece], piece[6:-2]))
+        rest = splitter.rest()
+        self.assertEqual(splitter.is_one(b"data: x\n\n"), not splitter._after_cr, rest)
+
     def test_bytes_are_kept(self) -> None:
         """An event comes out byte for byte, comments and field order included."""
         event = b": hi\nevent: x\ndata: 1\ndata: 2\n\n"

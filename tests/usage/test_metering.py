@@ -4,7 +4,7 @@ import json
 import tracemalloc
 
 import ujson
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -178,6 +178,65 @@ class ShortWayTests(SynchronousTestCase):
         self.assertEqual(metered.tokens, tokens_from_usage(usage) or TokenCounts(input=9))
 
 
+_TEXT = st.one_of(st.none(), st.text(max_size=4), st.just(7), st.just([]))
+_FUNCTION = st.one_of(st.none(), st.fixed_dictionaries({}, optional={"name": _TEXT, "arguments": _TEXT}))
+_TOOL_CALLS = st.lists(
+    st.one_of(st.none(), st.fixed_dictionaries({"index": st.just(0)}, optional={"function": _FUNCTION}))
+)
+_DELTA = st.fixed_dictionaries(
+    {},
+    optional={
+        "role": _TEXT,
+        "content": _TEXT,
+        "reasoning_content": _TEXT,
+        "refusal": _TEXT,
+        "audio": _TEXT,
+        "tool_calls": st.one_of(st.none(), _TOOL_CALLS),
+    },
+)
+_CHOICE = st.one_of(
+    st.none(), st.fixed_dictionaries({}, optional={"index": _NUMBER, "delta": _DELTA, "text": _TEXT})
+)
+_EVENT = st.fixed_dictionaries(
+    {},
+    optional={
+        "id": _TEXT,
+        "type": _TEXT,
+        "delta": _TEXT,
+        "choices": st.one_of(st.none(), st.lists(_CHOICE, max_size=2)),
+        "usage": st.one_of(st.none(), _USAGES),
+        "error": _TEXT,
+    },
+)
+
+
+class ShortWayOfEventsTests(SynchronousTestCase):
+    """The usual event is read a shorter way."""
+
+    @settings(max_examples=300, deadline=None)
+    @given(st.lists(_EVENT, max_size=4), st.booleans())
+    def test_same_account(self, events: list[dict[str, object]], complete: bool) -> None:
+        """Whatever the events hold, the account is that of the long way."""
+        short, long = StreamMeter(), StreamMeter()
+        for event in events:
+            data = ujson.dumps(event).encode()
+            long._chat = False
+            self.assertEqual(short.watch(data), long.watch(data))
+            seen = [(m.started, m.done, m.failed, m.result(complete, 9)) for m in (short, long)]
+            self.assertEqual(seen[0], seen[1])
+
+    def test_usual_events(self) -> None:
+        """Text, tool calls and roles are usual in a chat; nothing is in a stream of another kind."""
+        meter = StreamMeter()
+        call = b'{"choices":[{"delta":{"tool_calls":[{"index":0,"function":{"arguments":"{}"}}]}}]}'
+        for data in (delta("a"), call, b'{"choices":[{"delta":{"role":"assistant"}}],"usage":null}'):
+            self.assertTrue(meter.watch_text(data))
+        for data in (b"[DONE]", b"{", b'{"choices":[],"usage":{}}', b'{"choices":[{"text":"a"}]}'):
+            self.assertFalse(meter.watch_text(data))
+        meter.watch(b'{"type":"response.output_text.delta","delta":"hi"}')
+        self.assertFalse(meter.watch_text(delta("a")))
+
+
 class StreamMeterTests(SynchronousTestCase):
     """A stream's meter knows what was delivered and how the stream ended."""
 
@@ -238,6 +297,12 @@ class StreamMeterTests(SynchronousTestCase):
         meter.watch(b'{"choices":[{"delta":{"tool_calls":[{"index":0,"function":{"arguments":"{}"}}]}}]}')
         meter.watch(b'{"choices":[{"delta":{"reasoning_content":"hm"}}]}')
         self.assertEqual(meter.result(False, 0).tokens.output, 2)
+
+    def test_type_that_is_no_text(self) -> None:
+        """An event with another kind of type is one of no known type."""
+        meter = StreamMeter()
+        meter.watch(b'{"type":["response.completed"]}')
+        self.assertFalse(meter.done)
 
     def test_malformed(self) -> None:
         """Data that is not a JSON object is an error, because no client could read it."""

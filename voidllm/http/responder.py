@@ -108,11 +108,14 @@ class FrontResponder:
 
     def chunk(self, data: bytes) -> None:
         """Send some body bytes."""
-        if self.closed or not data or self._head_only:
+        if self.closed or not data:
             return
-        if not self.started:
-            raise RuntimeError("no reply was begun")
-        self._wire.send(b"%x\r\n%b\r\n" % (len(data), data) if self._chunked else data)
+        if self._chunked:
+            self._wire.send(b"%x\r\n%b\r\n" % (len(data), data))
+        elif not self._head_only:
+            if not self.started:
+                raise RuntimeError("no reply was begun")
+            self._wire.send(data)
 
     def end(self) -> None:
         """Complete the reply."""

@@ -34,6 +34,20 @@ class EventSplitter:
         self._scanned = 0
         self._after_cr = False
 
+    def is_one(self, data: bytes) -> bool:
+        """Say whether ``data`` is one whole event of one ``data`` line, with nothing held before it.
+
+        If so, :meth:`feed` need not see it, and :func:`event_data` would give ``data[6:-2]``.
+        """
+        return (
+            not self._buffer
+            and not self._after_cr
+            and data.startswith(b"data: ")
+            and data.find(b"\n") == len(data) - 2
+            and data.endswith(b"\n")
+            and b"\r" not in data
+        )
+
     def feed(self, data: bytes) -> list[bytes]:
         """Take some bytes and give the events that they complete, in order.
 

@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 #: Informational replies (RFC 9110, 15.2) before the final one.
 _MAX_INFORMATIONAL = 16
 _LARGE_BODY = 16 << 10
+#: Most bytes of a chunk's size that is read here, its line end included.
+_LONGEST_SIZE = 10
 #: Replies in a row with a head of their own after which none is expected to come again.
 _MOST_STRANGE = 8
 
@@ -70,6 +72,8 @@ class UpstreamConnection(Protocol):
         self._heard = False
         self._head_told = False
         self._complete = False
+        #: The parser's last word was the end of a chunk; and nothing but that has come since.
+        self._chunk_over = self._between_chunks = False
         self._surplus = False
         self._fault = ""
 
@@ -146,6 +150,15 @@ class UpstreamConnection(Protocol):
             # Nothing was asked: the next reply would be taken for this one.
             self._pool.drop_idle(self)
             return
+        if self._between_chunks:
+            # One whole chunk, as most events come, which the parser need not see. Its size must be
+            # what we would write; any other spelling, and the last chunk, is the parser's.
+            at = data.find(b"\r", 0, _LONGEST_SIZE)
+            size = len(data) - at - 4
+            if size > 0 and data.startswith(b"%x\r\n" % size) and data.endswith(b"\r\n"):
+                call.progress = True
+                call.sink.got_chunk(data[at + 2 : -2])
+                return
         first = not self._heard
         if first:
             known = self._known
@@ -162,6 +175,7 @@ class UpstreamConnection(Protocol):
             self._fault = self._fault or "the upstream switched protocols"
         except httptools.HttpParserError:
             self._fault = self._fault or "the reply is not HTTP"
+        self._between_chunks = self._chunk_over and data.endswith(b"\r\n")
         if not self._complete and self._unparsed > MAX_HEAD_BYTES:
             self._fault = self._fault or "the reply's fields are too long"
         framing = self._framing
@@ -349,6 +363,14 @@ class UpstreamConnection(Protocol):
         else:
             self._unparsed = 0
             self._parts.append(data)
+
+    def on_chunk_header(self) -> None:
+        """Note that a chunk has begun."""
+        self._chunk_over = False
+
+    def on_chunk_complete(self) -> None:
+        """Note that a chunk has ended; the next one's size, or a part of it, may follow."""
+        self._chunk_over = True
 
     def on_message_complete(self) -> None:
         """Note the end of the reply, unless it was an informational one."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Callable
 
 from voidllm.core.errors import Refusal
 from voidllm.http.sse import EventSplitter, EventTooLong, event_data
@@ -37,6 +37,7 @@ class StreamRelay:
         "_exchange",
         "_extra",
         "_meter",
+        "_seconds",
         "_sent_s",
         "_splitter",
         "_trailing",
@@ -50,7 +51,8 @@ class StreamRelay:
         self._meter = StreamMeter()
         self._splitter = EventSplitter(core.settings.max_event)
         self._extra: list[tuple[bytes, bytes]] = []
-        self._began_s = self._sent_s = core.world.reactor.seconds()
+        self._seconds: Callable[[], float] = core.world.reactor.seconds
+        self._began_s = self._sent_s = self._seconds()
         self._ttft_ms: int | None = None
         self._trailing = -1
         self.committed = False
@@ -75,6 +77,11 @@ class StreamRelay:
                 self.detach()
             return
         if self._exchange.over:
+            return
+        # The usual event: nothing of the reply's head or of its end depends on it.
+        if self._ttft_ms is not None and self._splitter.is_one(data) and self._meter.watch_text(data[6:-2]):
+            self._sent_s = self._seconds()
+            self._exchange.responder.chunk(data)
             return
         try:
             events = self._splitter.feed(data)
@@ -106,7 +113,7 @@ class StreamRelay:
             if meter.done:
                 break
         if meter.started and self._ttft_ms is None:
-            since = self._exchange.core.world.reactor.seconds() - self._exchange.request.started_s
+            since = self._seconds() - self._exchange.request.started_s
             self._ttft_ms = int(since * 1000)
         if meter.done:
             self._complete(out)
@@ -120,7 +127,7 @@ class StreamRelay:
         responder = self._exchange.responder
         if not self.committed:
             self._commit()
-        self._sent_s = self._exchange.core.world.reactor.seconds()
+        self._sent_s = self._seconds()
         responder.chunk(events[0] if len(events) == 1 else b"".join(events))
 
     def _commit(self) -> None:
@@ -136,7 +143,7 @@ class StreamRelay:
         if exchange.settle(status, code, metered, self._ttft_ms):
             self._send(events, True)
             self._trailing = 0
-            self._sent_s = exchange.core.world.reactor.seconds()
+            self._sent_s = self._seconds()
             exchange.core.metrics.stream_ended()
             exchange.responder.end()
 

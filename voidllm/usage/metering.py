@@ -90,6 +90,39 @@ class _ChatReply(msgspec.Struct):
 _decode_chat = msgspec.json.Decoder(_ChatReply).decode
 
 
+class _Function(msgspec.Struct, gc=False):
+    name: str | None = None
+    arguments: str | None = None
+
+
+class _ToolCall(msgspec.Struct, gc=False):
+    function: _Function | None = None
+
+
+class _TextDelta(msgspec.Struct, forbid_unknown_fields=True, gc=False):
+    role: str | None = None
+    content: str | None = None
+    reasoning_content: str | None = None
+    reasoning: str | None = None
+    refusal: str | None = None
+    tool_calls: list[_ToolCall] | None = None
+    function_call: None = None
+
+
+class _TextChoice(msgspec.Struct, gc=False):
+    delta: _TextDelta
+
+
+class _TextEvent(msgspec.Struct, gc=False):
+    choices: list[_TextChoice]
+    usage: None = None
+    error: None = None
+
+
+# The same for the usual event of a stream, which brings some text: 0.6 us instead of 1.8.
+_decode_text = msgspec.json.Decoder(_TextEvent).decode
+
+
 def _chat_tokens(usage: _ChatUsage) -> TokenCounts:
     """Do what :func:`tokens_from_usage` does."""
     prompt, completion = usage.prompt_tokens, usage.completion_tokens
@@ -225,6 +258,7 @@ class StreamMeter:
     """
 
     __slots__ = (
+        "_chat",
         "_events",
         "_text_bytes",
         "_usage",
@@ -237,9 +271,37 @@ class StreamMeter:
         self._usage: TokenCounts | None = None
         self._text_bytes = 0
         self._events = 0
+        self._chat = True
         self.started = False
         self.done = False
         self.failed = False
+
+    def watch_text(self, data: bytes) -> bool:
+        """Take one event's data if it is a chat's usual event: text, tool calls or a role.
+
+        :returns: whether it is; if not, nothing was done, and :meth:`watch` is to see it.
+        """
+        if not self._chat:
+            return False
+        try:
+            event = _decode_text(data)
+        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+            return False
+        for choice in event.choices:
+            delta = choice.delta
+            size = len(delta.content) if delta.content else 0
+            # One look for what is nearly always absent.
+            if delta.reasoning_content or delta.reasoning or delta.refusal or delta.tool_calls:
+                for text in (delta.reasoning_content, delta.reasoning, delta.refusal):
+                    size += len(text or "")
+                for call in delta.tool_calls or ():
+                    if call.function is not None:
+                        size += len(call.function.name or "") + len(call.function.arguments or "")
+            if size:
+                self.started = True
+                self._events += 1
+                self._text_bytes += size
+        return True
 
     def watch(self, data: bytes) -> bool:
         """Take one event's data.
@@ -248,6 +310,8 @@ class StreamMeter:
             did not ask for usage need not see it.
         :raises MalformedEvent: if the data is not JSON; a client could not read it either.
         """
+        if self.watch_text(data):
+            return False
         if data == b"[DONE]":
             self.done = True
             return False
@@ -289,9 +353,11 @@ class StreamMeter:
                             size += len(str(function.get("arguments") or ""))
             self._delivered(size)
         elif isinstance(choice.get("text"), str):
+            self._chat = False
             self._delivered(len(choice["text"]))
 
     def _typed(self, event: Mapping[str, Any]) -> None:
+        self._chat = False
         kind = event.get("type")
         delta = event.get("delta")
         if isinstance(delta, str):
@@ -302,7 +368,7 @@ class StreamMeter:
             usage = response.get("usage")
         if usage is not None:
             self._usage = tokens_from_usage(usage) or self._usage
-        if kind in _FINAL_TYPES:
+        if isinstance(kind, str) and kind in _FINAL_TYPES:
             self.done = True
         if kind in ("error", "response.failed"):
             self.failed = True
