@@ -44,10 +44,12 @@ def legs_of(blocks: Sequence[Block]) -> dict[str, Any]:
                 sent += end - first
                 seconds += (run.intended_ns[end - 1] - run.intended_ns[first]) / 1e9
                 good = [
-                    ns for ns, what in zip(run.latency_ns[first:end], run.outcome[first:end]) if what == 0
+                    ns
+                    for ns, what in zip(run.latency_ns[first:end], run.outcome[first:end], strict=True)
+                    if what == 0
                 ]
                 latencies += good
-                late = max(late, max(run.late_ns[first:end]))
+                late = max(late, *run.late_ns[first:end])
         latencies.sort()
         found[name] = {
             "requests": sent,

@@ -127,7 +127,7 @@ def per_second(block: Block) -> list[list[float | None]]:
     start = run.intended_ns[0]
     width = 1.0 if run.seconds >= 2 else max(0.05, run.seconds / 4)
     slots: dict[int, list[int]] = {}
-    for intended, latency, outcome in zip(run.intended_ns, run.latency_ns, run.outcome):
+    for intended, latency, outcome in zip(run.intended_ns, run.latency_ns, run.outcome, strict=True):
         slot = slots.setdefault(int((intended - start) / 1e9 / width), [])
         if outcome == 0:
             slot.append(latency)

@@ -29,6 +29,7 @@ class Part:
 
     :ivar key: name in the results.
     :ivar legs: the schedule of a block of so many seconds.
+    :ivar connections: most; ``None`` for as many as the rate needs.
     """
 
     key: str
@@ -36,6 +37,7 @@ class Part:
     legs: Callable[[float], tuple[Leg, ...]]
     size: int = SMALL
     stream: bool = False
+    connections: int | None = None
 
 
 @frozen
@@ -130,6 +132,8 @@ def schedule(part: Part, phase: Phase, seconds: float, seed: str | None) -> tupl
 
 def connections(part: Part, phase: Phase, seconds: float) -> int:
     """Give as many connections as the highest rate needs, with room for a stall."""
+    if part.connections is not None:
+        return part.connections
     peak = max(max(leg.rate, leg.end_rate or 0) for leg in part.legs(seconds))
     return int(min(4096, max(32, peak * phase.life_s * 1.5 + 16)))
 
@@ -188,7 +192,7 @@ def run_phase(
                 ],
                 tell,
             )
-            for (part, drawn, skip), run in zip(jobs, runs):
+            for (part, drawn, skip), run in zip(jobs, runs, strict=True):
                 bounds = tuple((n, a - skip, b - skip) for n, a, b in drawn.bounds if n != _WARMUP)
                 done.append(Block(side.name, part.key, turn, began, run, bounds, ordered(run)))
 
@@ -197,7 +201,7 @@ def ordered(run: Run) -> list[int]:
     """Give the latencies of good replies, ascending."""
     if not any(run.outcome):
         return sorted(run.latency_ns)
-    return sorted(ns for ns, outcome in zip(run.latency_ns, run.outcome) if outcome == 0)
+    return sorted(ns for ns, outcome in zip(run.latency_ns, run.outcome, strict=True) if outcome == 0)
 
 
 def _together(jobs: Sequence[tuple[str, Job]], tell: Tell) -> list[Run]:

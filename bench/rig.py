@@ -15,7 +15,7 @@ from attrs import define, field
 
 from . import generator
 from .gateway import Gateway
-from .harness import CORES, LOAD_CORE, SERVER_CORE, Mock, children, family
+from .harness import CORES, LOAD_CORE, SERVER_CORE, Mock, children, family, rss_mb
 from .measure import DIRECT, PROXIED, Side
 from .sampler import scrape
 from .subjects import SMALL, chat_body
@@ -37,7 +37,6 @@ class Rig:
     keep: bool = False
     workers: str | None = None
     cold_start_s: tuple[float, float] | None = None
-    idle_rss_mb: float | None = None
     _folder: Path = field(factory=lambda: Path(tempfile.mkdtemp(prefix="voidllm-bench-")))
     _mock: Mock | None = None
     _gateway: Gateway | None = None
@@ -125,6 +124,23 @@ class Rig:
         """Give the text of the gateway's metrics."""
         return scrape(self.gateway.port, self.gateway.headers)
 
+    def restart(self) -> None:
+        """Start the gateway anew, on the same state."""
+        self.gateway.stop()
+        self.gateway.start(chat_body(SMALL))
+
+    def settle(self, seconds: float = 0.5) -> None:
+        """Let the gateway come to rest."""
+        time.sleep(seconds)
+
+    def rss_mb(self) -> float:
+        """Give the memory of all the gateway's processes."""
+        return rss_mb(self.gateway.pid or 0)
+
+    def processes(self) -> int:
+        """Give how many processes the gateway has."""
+        return max(1, len(self.gateway.pids()))
+
     def mock_late_ns(self) -> int | None:
         """Give the P99 of the lateness of the mock's timer since this was asked last."""
         late = self.mock.configure(reset=1).get("late_p99_us")
@@ -138,6 +154,8 @@ class Rig:
         for pid in self.gateway.pids():
             _affinity(pid, {SERVER_CORE} if apart else set(CORES))
         _affinity(self.mock_pid, {LOAD_CORE} if apart else set(CORES))
+        # Generators are started by this process and inherit where it may run.
+        os.sched_setaffinity(0, {LOAD_CORE} if apart else CORES)
         return LOAD_CORE if apart else None
 
     @property
@@ -171,8 +189,3 @@ def _end(pid: int) -> None:
 
 def _interrupt(number: int, frame: FrameType | None) -> None:
     raise KeyboardInterrupt
-
-
-def settle(seconds: float = 0.5) -> None:
-    """Let a server come to rest after its start or a phase."""
-    time.sleep(seconds)

@@ -43,7 +43,7 @@ def weighted_quantile(blocks: Sequence[Samples], weights: Sequence[int], share: 
 
     It is the smallest value with at least ``share`` of all samples at or below it.
     """
-    used = [(block, weight) for block, weight in zip(blocks, weights) if weight and block]
+    used = [(block, weight) for block, weight in zip(blocks, weights, strict=True) if weight and block]
     total = sum(len(block) * weight for block, weight in used)
     wanted = max(1, math.ceil(share * total))
     low, high = min(block[0] for block, _ in used), max(block[-1] for block, _ in used)
@@ -88,7 +88,7 @@ def overhead(
     :param repeats: bootstrap replicates.
     :raises ValueError: a side has no samples.
     """
-    pairs = [(a, b) for a, b in zip(direct, proxied) if a and b]
+    pairs = [(a, b) for a, b in zip(direct, proxied, strict=True) if a and b]
     if not pairs:
         raise ValueError("no samples")
     sides = [[pair[side] for pair in pairs] for side in (0, 1)]
@@ -102,7 +102,7 @@ def overhead(
             weights[rng.randrange(len(pairs))] += 1
         drawn = []
         for side in sides:
-            count = sum(len(block) * weight for block, weight in zip(side, weights))
+            count = sum(len(block) * weight for block, weight in zip(side, weights, strict=True))
             rank = min(count, max(1, math.ceil(share * count)))
             drawn.append(weighted_quantile(side, weights, rng.betavariate(rank, count - rank + 1)))
         found.append(drawn[1] - drawn[0])

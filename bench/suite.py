@@ -20,6 +20,8 @@ from .validity import Alone, gateway_saturated, judge, mostly_failed
 
 #: Of what mock and generator can do alone in a closed loop, so much can be driven at fixed times.
 DRIVABLE = 0.8
+#: Slopes of shorter phases are of caches that fill.
+LONG_S = 60.0
 
 
 class ImpossibleRate(Failed):
@@ -45,6 +47,7 @@ class Report:
 
     :ivar results: by part, as in the JSON document.
     :ivar plots: distributions and time series, by part.
+    :ivar pinned: the gateway had a core of its own.
     :ivar skipped: parts that could not be measured, and why.
     """
 
@@ -58,6 +61,7 @@ class Report:
     skipped: dict[str, str] = field(factory=dict)
     could_rps: float | None = None
     complete: bool = False
+    pinned: bool = True
     took_s: float = 0.0
 
     @property
@@ -75,6 +79,7 @@ class Report:
             "could_drive_rps": self.could_rps,
             "notes": self.notes,
             "skipped": self.skipped,
+            "pinned": self.pinned,
             "rps": self.rps,
             "seconds_each_way": self.seconds,
             "took_s": round(self.took_s, 1),
@@ -108,6 +113,7 @@ def run_scenario(rig: Rig, scenario: Scenario, wish: Wish, progress: Progress, r
         report.notes.append("without a C compiler the slower Python generator is used")
     begun = time.monotonic()
     sides = [rig.direct(), rig.proxied()]
+    report.pinned = scenario.apart
     core = rig.pin(scenario.apart)
     if scenario.events is not None:
         rig.mock.configure(events=scenario.events[0], interval_us=scenario.events[1])
@@ -186,6 +192,7 @@ def _conclude(phase: Phase, blocks: Sequence[Block], sampler: Sampler, seed: int
                 },
                 "descriptors_max": max((s.descriptors or 0 for s in samples), default=None),
                 "slopes": slopes(samples),
+                "long": phase.seconds >= LONG_S,
             }
             report.plots[key] = {**curves(blocks, key), "gateway": samples_json(samples)}
         report.results[key] = found

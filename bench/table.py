@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import Any, Mapping, Sequence
 
+from . import peers
 from .document import scenarios_of
+from .verdicts import rows_of
 
 _WAYS = ("direct", "proxied")
 
@@ -15,8 +17,13 @@ def text_of(value: Mapping[str, Any]) -> str:
     for name, part, results in scenarios_of(value):
         if not results and not part.get("reasons"):
             continue
+        if "figures" in results:
+            lines += ["", *aligned(rows_of(results["figures"]), last_left=True), *invalid_lines(part)]
+            continue
         lines += ["", f"{name}: {part['rps']:,.0f} rps, {part['seconds_each_way']:g} s each way", ""]
         lines += scenario_lines(part, results)
+    if value["peers"]:
+        lines += ["", peers.table(value)]
     lines += [f"{name}: not run: {why}" for name, why in value["failures"].items()]
     if not value["complete"]:
         lines += ["", "INCOMPLETE: the run was interrupted; what is above was measured before."]
@@ -42,12 +49,18 @@ def scenario_lines(part: Mapping[str, Any], results: Mapping[str, Any]) -> list[
         after += _details(key, found)
     lines = aligned(rows) if len(rows) > 1 else []
     lines += after
+    return lines + invalid_lines(part) + [f"note: {note}" for note in part["notes"]]
+
+
+def invalid_lines(part: Mapping[str, Any]) -> list[str]:
+    """Say why figures do not count, if they do not."""
+    lines = []
     if part["reasons"]:
-        lines.append("INVALID: these figures are about generator or mock, not about the gateway:")
+        lines.append("INVALID: these figures are not about the gateway:")
         lines += [f"  {reason}" for reason in part["reasons"]]
         if part["could_drive_rps"]:
             lines.append(f"  this machine could have driven about {part['could_drive_rps']:,.0f} rps")
-    return lines + [f"note: {note}" for note in part["notes"]]
+    return lines
 
 
 def _way(figures: Mapping[str, Any]) -> list[str]:
@@ -76,12 +89,13 @@ def _details(key: str, found: Mapping[str, Any]) -> list[str]:
     gateway = found.get("gateway")
     if gateway and gateway["rss_mb"]["max"] is not None:
         lines.append(
-            f"{key}: gateway RSS {gateway['rss_mb']['first']:.1f} MB before, {gateway['rss_mb']['last']:.1f} MB"
-            f" after; event loop late P50 {micro(gateway.get('loop_lag_p50_us'))},"
+            f"{key}: gateway RSS {gateway['rss_mb']['first']:.1f} MB before,"
+            f" {gateway['rss_mb']['last']:.1f} MB after;"
+            f" event loop late P50 {micro(gateway.get('loop_lag_p50_us'))},"
             f" P99 {micro(gateway.get('loop_lag_p99_us'))}; at most {gateway['descriptors_max']} descriptors"
         )
         for name, line in gateway["slopes"].items():
-            if line and gateway.get("long"):
+            if line and gateway["long"]:
                 lines.append(f"{key}: slope {name}: {line['slope']:+g} (standard error {line['error']:g})")
     for way, burst in found.get("burst", {}).items():
         legs = ", ".join(f"{leg} {micro(f['p99_us'])}" for leg, f in burst["legs"].items())
@@ -122,7 +136,8 @@ def environment_lines(env: Mapping[str, Any]) -> list[str]:
         alone = env["alone"]
         lines.append(
             f"generator ({alone['generator']}) and mock alone: {alone['rps']:,.0f} req/s, "
-            f"{alone['cpu_us_per_request']:.1f} us CPU a request of both; machine {env['busy']:.0%} busy before"
+            f"{alone['cpu_us_per_request']:.1f} us CPU a request of both; "
+            f"machine {env['busy']:.0%} busy before"
         )
     return lines
 
@@ -151,13 +166,18 @@ def percent(share: float | None, digits: int) -> str:
     return f"{min(share * 100, 100 - 10 ** -max(1, digits - 2)):.{max(1, digits - 2)}f} %"
 
 
-def aligned(rows: Sequence[Sequence[str]]) -> list[str]:
-    """Give rows with columns under each other, the first one to the left."""
+def aligned(rows: Sequence[Sequence[str]], *, last_left: bool = False) -> list[str]:
+    """Give rows with columns under each other, the first one (and the last) to the left."""
     count = max(map(len, rows))
     padded = [[*row, *[""] * (count - len(row))] for row in rows]
     widths = [max(len(row[i]) for row in padded) for i in range(count)]
     lines = []
     for row in padded:
-        cells = [f"{row[0]:<{widths[0]}}", *(f"{cell:>{w}}" for cell, w in zip(row[1:], widths[1:]))]
+        cells = [
+            f"{row[0]:<{widths[0]}}",
+            *(f"{cell:>{w}}" for cell, w in zip(row[1:], widths[1:], strict=True)),
+        ]
+        if last_left:
+            cells[-1] = row[-1]
         lines.append("  ".join(cells).rstrip())
     return lines

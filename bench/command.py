@@ -1,0 +1,163 @@
+"""One run of the suite, from the command line to what it writes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from . import document as documents
+from . import peers
+from .environment import BUSY_MOST, busy, describe, stolen
+from .generator import GeneratorFailed
+from .harness import Failed
+from .native.build import NoCompiler
+from .progress import Progress
+from .rig import Rig
+from .scenarios import SCENARIOS
+from .suite import Report, Wish, run_scenario
+from .table import text_of
+from .targets import QUICK, Effort, Targets
+from .verdicts import Figures, missed
+
+
+class CannotMeasure(Exception):
+    """Nothing was measured; the text says why."""
+
+
+class Command:
+    """One run.
+
+    :param scenario: a name of a scenario, ``all`` or ``targets``.
+    :param json_to: file for the document, ``-`` for stdout.
+    :param html_to: file for the page.
+    :param options: the others of the command line.
+    """
+
+    def __init__(self, scenario: str, json_to: str | None, html_to: str | None, options: dict[str, Any]):
+        self.scenario = scenario
+        self.json_to, self.html_to = json_to, html_to
+        self.options = options
+        self.progress = Progress()
+        self.reports: list[Report] = []
+        self.failures: dict[str, str] = {}
+        self.peers: dict[str, Any] = {}
+        self.problems: list[str] = []
+        self.environment: dict[str, Any] = {}
+        names = (options.get("against") or "").split(",")
+        self.against = [name.strip() for name in names if name.strip()]
+
+    def run(self) -> int:
+        """Measure and write; gives the exit status.
+
+        :raises CannotMeasure: nothing was measured, or it cannot be written.
+        """
+        if self.html_to is not None:
+            from .html import require_matplotlib
+
+            require_matplotlib()
+        interrupted = False
+        try:
+            if self._with_peers:
+                peers.prepare(self.against, self.options, self.progress.say)
+            self.environment = describe()
+            before = stolen()
+            with Rig(
+                port=self.options["port"] or 0, keep=self.options["keep"], workers=self.options["workers"]
+            ) as rig:
+                try:
+                    self._measure(rig)
+                except KeyboardInterrupt:
+                    interrupted = True
+                    self.progress.say("interrupted: writing what was measured, ending what was started")
+                finally:
+                    if self.options["keep"]:
+                        self.progress.say(f"kept {rig.folder}")
+        except (Failed, NoCompiler, GeneratorFailed) as error:
+            self.progress.end()
+            if not any(report.results for report in self.reports):
+                raise CannotMeasure(str(error)) from error
+            self.failures["peers" if self.reports[-1].complete else self.reports[-1].scenario] = str(error)
+        except KeyboardInterrupt:
+            # While peers were installed, or while the rig began: there is nothing to write.
+            raise CannotMeasure("interrupted before anything was measured") from None
+        self.progress.end()
+        self.environment["stolen_s"] = round(stolen() - before, 2)
+        self.environment["busy_after"] = None if interrupted else round(busy(0.3), 3)
+        if max(self.environment["busy"], self.environment["busy_after"] or 0) > BUSY_MOST:
+            self.problems.append("other programs used the machine before or after the run: figures are high")
+        return self._write(interrupted)
+
+    @property
+    def _with_peers(self) -> bool:
+        return bool(self.against or self.options["peer_binary"])
+
+    def _measure(self, rig: Rig) -> None:
+        alone = rig.alone
+        self.environment["alone"] = {
+            "rps": alone.rps,
+            "cpu_us_per_request": alone.cpu_us,
+            "generator": alone.generator,
+            "mock": rig.mock.kind,
+        }
+        if self.scenario == "targets":
+            self._targets(rig)
+        else:
+            self._scenarios(rig)
+        self.environment["cold_start_s"] = rig.cold_start_s
+        if self._with_peers:
+            peers.measure(self.against, rig, self.options, self.peers)
+
+    def _scenarios(self, rig: Rig) -> None:
+        options = self.options
+        wish = Wish(options["rps"], options["duration"], options["even"], options["seed"])
+        for name in SCENARIOS if self.scenario == "all" else [self.scenario]:
+            one = SCENARIOS[name]
+            report = Report(name, wish.rps or one.rps, wish.seconds or one.seconds)
+            self.reports.append(report)
+            try:
+                run_scenario(rig, one, wish, self.progress, report)
+            except Failed as error:
+                if self.scenario != "all":
+                    raise
+                self.failures[name] = str(error)
+
+    def _targets(self, rig: Rig) -> None:
+        report = Report("targets", 0, 0)
+        self.reports.append(report)
+        figures = Figures()
+        effort = QUICK if self.options["quick"] else Effort()
+        targets = Targets(rig, effort, self.progress, figures, self.options["seed"], report.reasons)
+        try:
+            targets.measure()
+            report.complete = True
+        finally:
+            if figures.found:
+                report.results["figures"] = figures.to_json()
+
+    def _write(self, interrupted: bool) -> int:
+        value = documents.document(
+            self.scenario,
+            self.reports,
+            self.environment,
+            peers=self.peers,
+            failures=self.failures,
+            interrupted=interrupted,
+            problems=self.problems,
+        )
+        try:
+            if self.json_to is not None:
+                documents.write(value, self.json_to)
+            if self.html_to is not None:
+                from .html import page
+
+                documents.write_text(Path(self.html_to), page(value))
+        except OSError as error:
+            raise CannotMeasure(f"the report cannot be written: {error.strerror}") from error
+        if self.json_to != "-":
+            click.echo(text_of(value))
+        if interrupted:
+            return 130
+        figures = value["results"].get("figures", ())
+        return 0 if value["valid"] and not missed(figures) else 1
