@@ -29,7 +29,7 @@ static void print_samples(const char *name, struct samples *s) {
     static const struct { const char *name; double part; } points[] = {
         {"p50", .5}, {"p90", .9}, {"p99", .99}, {"p999", .999}, {"max", 1}};
     double sum = 0;
-    qsort(s->ns, s->count, sizeof *s->ns, compare);
+    if (s->count) qsort(s->ns, s->count, sizeof *s->ns, compare);
     for (size_t i = 0; i < s->count; i++) sum += (double)s->ns[i] / 1e3;
     printf(",\"%scount\":%zu,\"%smean_us\":%.1f", name, s->count, name, s->count ? sum / (double)s->count : 0.0);
     for (size_t i = 0; i < sizeof points / sizeof *points; i++) {
