@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import random
+from typing import Any
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.limits.model import Entry, Model, values
+from tests.limits.rig import Rotating
 from voidllm.core.errors import Refusal
 from voidllm.core.principal import Limits, Scope
 from voidllm.limits.ledger import MemoryLimiter
 from voidllm.limits.reservation import Reservation
-from voidllm.limits.windows import DAY_MS
+from voidllm.limits.windows import DAY_MS, month_of
 
 # Near the end of a month, so that days and months change within a run.
 START_MS = 20_057 * DAY_MS + DAY_MS // 2
@@ -43,14 +45,54 @@ class PropertyTests(SynchronousTestCase):
     @given(_seeds, st.booleans())
     def test_as_the_model(self, seed: int, long: bool) -> None:
         """It decides as the model does, and a refused request passes exactly when it was told to come."""
+        self._as_the_model(MemoryLimiter(), seed, long)
+
+    @settings(max_examples=60)
+    @given(_seeds, st.booleans(), st.integers(1, 3))
+    def test_columns_as_the_model(self, seed: int, long: bool, columns: int) -> None:
+        """Several processes decide together as the model does."""
+        self._as_the_model(Rotating(columns), seed, long)
+
+    @settings(max_examples=60)
+    @given(_seeds, st.booleans(), st.integers(1, 3))
+    def test_columns_as_one(self, seed: int, long: bool, columns: int) -> None:
+        """Several processes say the same as one: refusals, waiting times and headers."""
+        rng = random.Random(seed)
+        one, many, now_ms = MemoryLimiter(), Rotating(columns), START_MS + rng.randrange(1000)
+        keys = [Scope("key", str(n), random_limits(rng, long), n) for n in range(2)]
+        org = Scope("org", "1", random_limits(rng, long), 2)
+        open_: list[tuple[Any, Any]] = []
+        for _ in range(60):
+            move = rng.random()
+            if move < 0.3:
+                now_ms += rng.choice(_SHORT_MS + _LONG_MS if long else _SHORT_MS)
+            elif move < 0.5 and open_:
+                pair = open_.pop(rng.randrange(len(open_)))
+                used = rng.choice((0, 1, 5, 10, 60))
+                one.settle(pair[0], used, now_ms)
+                many.settle(pair[1], used, now_ms)
+                # The one forgets scopes that used nothing in this month.
+                if pair[0].month == month_of(now_ms // DAY_MS):
+                    self.assertEqual(one.headers(pair[0], now_ms), many.headers(pair[1], now_ms))
+            else:
+                scopes, tokens = (rng.choice(keys), org), rng.choice((0, 1, 7, 10, 30))
+                said = [_reserve(limiter, scopes, tokens, now_ms) for limiter in (one, many)]
+                if isinstance(said[0], Refusal):
+                    self.assertEqual(str(said[0]), str(said[1]))
+                else:
+                    self.assertNotIsInstance(said[1], Refusal)
+                    self.assertEqual(one.headers(said[0], now_ms), many.headers(said[1], now_ms))
+                    open_.append((said[0], said[1]))
+
+    def _as_the_model(self, limiter: Any, seed: int, long: bool) -> None:
         rng = random.Random(seed)
         key, other, team, org = (
-            Scope(kind, number, random_limits(rng, long))
-            for kind, number in (("key", "1"), ("key", "2"), ("team", "1"), ("org", "1"))
+            Scope(kind, number, random_limits(rng, long), cell)
+            for cell, (kind, number) in enumerate((("key", "1"), ("key", "2"), ("team", "1"), ("org", "1")))
         )
         ways = ((key, org), (other, team, org), (org,))
         waits = _SHORT_MS + _LONG_MS if long else _SHORT_MS
-        limiter, model, now_ms = MemoryLimiter(), Model(), START_MS
+        model, now_ms = Model(), START_MS
         open_: list[tuple[Reservation, Entry]] = []
         for _ in range(60):
             move = rng.random()
@@ -112,8 +154,19 @@ class PropertyTests(SynchronousTestCase):
     @given(st.lists(st.tuples(st.integers(-DAY_MS, DAY_MS), st.integers(0, 9)), max_size=40))
     def test_stepping_clock(self, steps: list[tuple[int, int]]) -> None:
         """However the wall clock steps, a minute of steady time never holds more than its limit."""
-        key = Scope("key", "1", Limits(**values(requests_per_minute=3)))
-        limiter, wall_ms, forward_ms = MemoryLimiter(), START_MS, 0
+        self._stepping_clock(MemoryLimiter(), steps)
+
+    @settings(max_examples=60)
+    @given(
+        st.lists(st.tuples(st.integers(-DAY_MS, DAY_MS), st.integers(0, 9)), max_size=40), st.integers(1, 3)
+    )
+    def test_stepping_clock_of_columns(self, steps: list[tuple[int, int]], columns: int) -> None:
+        """Nor does it where several processes count, whoever sees the clock step first."""
+        self._stepping_clock(Rotating(columns), steps)
+
+    def _stepping_clock(self, limiter: Any, steps: list[tuple[int, int]]) -> None:
+        key = Scope("key", "1", Limits(**values(requests_per_minute=3)), 0)
+        wall_ms, forward_ms = START_MS, 0
         admitted: list[int] = []
         for step_ms, tries in steps:
             wall_ms += step_ms
@@ -128,3 +181,10 @@ class PropertyTests(SynchronousTestCase):
                 admitted.append(forward_ms)
         for begin_ms in admitted:
             self.assertTrue(len([at for at in admitted if begin_ms <= at < begin_ms + 60_000]) <= 3)
+
+
+def _reserve(limiter: Any, scopes: tuple[Scope, ...], tokens: int, now_ms: int) -> Any:
+    try:
+        return limiter.reserve(scopes, tokens, now_ms)
+    except Refusal as refusal:
+        return refusal

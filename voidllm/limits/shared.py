@@ -203,7 +203,6 @@ class SharedLimiter:
         slot = 2 * (tick % SLOTS)
         for record in records:
             at, bucket, in_day = record.at, record.buckets + slot, record.day_at
-            view[at + LAST] = tick
             view[bucket] += 1
             view[at + REQUESTS] += 1
             view[in_day + 1] += 1
@@ -226,6 +225,8 @@ class SharedLimiter:
             ) and self._exceeded(record, 0, 0):
                 self._take_back(records, tokens)
                 return False
+        for record in records:
+            view[record.at + LAST] = tick
         return True
 
     def _take_back(self, records: list[Record], tokens: int) -> None:

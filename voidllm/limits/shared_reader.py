@@ -96,12 +96,13 @@ class SharedReader:
         if record.limits is not None:
             counter.adopt(record.limits)
         minute = counter.wake(now.tick)
+        minute.last = 0
         counter.day.enter(now.day)
         counter.month.enter(now.month)
         for column in range(self._table.columns):
             words, buckets = self._read_all(record.cell, column)
+            minute.last = max(minute.last, words[LAST])
             if words[REQUESTS] or words[TOKENS]:
-                minute.last = max(minute.last, words[LAST])
                 for then in range(max(now.tick, words[TICK]) + 1 - SLOTS, words[TICK] + 1):
                     slot = min(then, now.tick) % SLOTS
                     minute.request_slots[slot] += buckets[2 * (then % SLOTS)]

@@ -79,6 +79,13 @@ def create_table(columns: int, cells: int = CELLS) -> int:
     return fd
 
 
+def blank_table(columns: int, cells: int) -> memoryview[int]:
+    """Give the memory of a table that no other process has, as tests and simulations want it."""
+    view = memoryview(bytearray(table_words(columns, cells) * _WORD)).cast("q")
+    view[0], view[1], view[2], view[3] = _MAGIC, _VERSION, columns, cells
+    return view
+
+
 def table_words(columns: int, cells: int) -> int:
     """Say how many words a table of that size has."""
     return _head_words(columns) + cells * columns * (SUMMARY_WORDS + BUCKET_WORDS)
