@@ -190,9 +190,9 @@ def closed(
         words += ["--samples", str(samples), *_common(Path(folder), port, body, headers, watch, core, path)]
         got, program = _generate("closed", words, None)
         return ClosedRun(
-            latency_ns=_numbers(samples.read_bytes()),
+            latency_ns=array("Q", sorted(_numbers(samples.read_bytes()))),
             completed=got["completed"],
-            seconds=got["window_s"],
+            seconds=got["seconds"],
             errors=got["errors"],
             watched_cpu_s=tuple(got["watched_cpu_s"]),
             watched_rss_kb=tuple(got["watched_rss_kb"]),

@@ -99,14 +99,11 @@ def _closed(told: Any, request: Request, watch: Watch) -> dict[str, Any]:
         Path(told.samples).write_bytes(_bytes(loop.latency))
     return {
         "connections": told.connections,
-        "window_s": told.seconds,
-        "total": loop.total,
+        "seconds": told.seconds,
         "completed": len(loop.latency),
-        "rps": len(loop.latency) / told.seconds,
         "errors": {_NAMES[kind]: count for kind, count in loop.errors.items()},
-        "error_count": sum(loop.errors.values()),
         "reconnects": loop.reconnects,
-        "body_length": len(loop.learned or b""),
+        "reply_bytes": len(loop.learned or b""),
     }
 
 

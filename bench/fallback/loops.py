@@ -173,7 +173,6 @@ class Closed(Client):
         super().__init__(request, connections)
         self.errors: dict[int, int] = {}
         self.latency: array[int] = array("Q")
-        self.total = 0
         self._start = self._end = 0
 
     def run(self, watch: Watch, warmup_s: float, seconds: float) -> None:
@@ -205,7 +204,6 @@ class Closed(Client):
         if outcome != OK:
             self.errors[outcome] = self.errors.get(outcome, 0) + 1
             return
-        self.total += 1
         if self._start <= now < self._end:
             self.latency.append(now - connection.intended)
 

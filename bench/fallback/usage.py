@@ -31,8 +31,6 @@ class Watch:
         return {
             "watched_cpu_s": spent,
             "watched_rss_kb": memory,
-            "watch_cpu_s": sum(spent),
-            "watch_rss_kb": sum(memory),
             "cpu_s": self._own_s[1] - self._own_s[0],
         }
 

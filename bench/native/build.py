@@ -65,7 +65,7 @@ def compiled(program: str, folder: Path) -> Path:
         raise NoCompiler("The benchmark's C programs need a compiler: apt install gcc libc6-dev")
     # Others may compile at the same time; whoever comes last replaces a program by its like.
     fresh = folder / f"{program}.{os.getpid()}.new"
-    command = [compiler, "-O2", "-Wall", "-Wextra", "-std=gnu11", "-o", str(fresh), str(source), "-lm"]
+    command = [compiler, "-O2", "-Wall", "-Wextra", "-std=gnu11", "-o", str(fresh), str(source)]
     try:
         folder.mkdir(parents=True, exist_ok=True)
         done = subprocess.run(command, capture_output=True, text=True, check=False)

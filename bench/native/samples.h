@@ -1,10 +1,10 @@
-/* Samples in nanoseconds with their percentiles, and what the kernel charged another process. */
+/* Samples in nanoseconds, and what the kernel charged another process. */
 #ifndef VOIDLLM_BENCH_SAMPLES_H
 #define VOIDLLM_BENCH_SAMPLES_H
 
 #include "common.h"
 #include <dirent.h>
-#include <math.h>
+#include <endian.h>
 
 struct samples {
     uint64_t *ns;
@@ -20,21 +20,10 @@ static void sample(struct samples *s, uint64_t ns) {
     s->ns[s->count++] = ns;
 }
 
-static int compare(const void *a, const void *b) {
-    uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
-    return x < y ? -1 : x > y;
-}
-
-static void print_samples(const char *name, struct samples *s) {
-    static const struct { const char *name; double part; } points[] = {
-        {"p50", .5}, {"p90", .9}, {"p99", .99}, {"p999", .999}, {"max", 1}};
-    double sum = 0;
-    if (s->count) qsort(s->ns, s->count, sizeof *s->ns, compare);
-    for (size_t i = 0; i < s->count; i++) sum += (double)s->ns[i] / 1e3;
-    printf(",\"%scount\":%zu,\"%smean_us\":%.1f", name, s->count, name, s->count ? sum / (double)s->count : 0.0);
-    for (size_t i = 0; i < sizeof points / sizeof *points; i++) {
-        size_t at = s->count ? (size_t)ceil(points[i].part * (double)s->count) - 1 : 0;
-        printf(",\"%s%s_us\":%llu", name, points[i].name, s->count ? (unsigned long long)s->ns[at] / 1000 : 0);
+static void write_numbers(FILE *file, const uint64_t *numbers, size_t count) {
+    for (size_t i = 0; i < count; i++) {
+        uint64_t one = htole64(numbers[i]);
+        fwrite(&one, sizeof one, 1, file);
     }
 }
 
@@ -82,18 +71,14 @@ static void look(int which) {
 }
 
 static void print_watched(void) {
-    double cpu = 0;
-    long kb = 0;
     printf(",\"watched_cpu_s\":[");
     for (int i = 0; i < watched_count; i++) {
         double one = watched_cpu[1][i] - watched_cpu[0][i];
         printf("%s%.6f", i ? "," : "", one > 0 ? one : 0.0);
-        cpu += one > 0 ? one : 0;
-        kb += watched_rss_kb[i];
     }
     printf("],\"watched_rss_kb\":[");
     for (int i = 0; i < watched_count; i++) printf("%s%ld", i ? "," : "", watched_rss_kb[i]);
-    printf("],\"watch_cpu_s\":%.6f,\"watch_rss_kb\":%ld,\"cpu_s\":%.6f", cpu, kb, own_cpu[1] - own_cpu[0]);
+    printf("],\"cpu_s\":%.6f", own_cpu[1] - own_cpu[0]);
 }
 
 #endif

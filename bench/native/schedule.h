@@ -18,31 +18,27 @@ static unsigned char *outcomes, *was_free;
 static int32_t *carrier; /* the connection of a request that was sent */
 static uint32_t *events_of;
 static size_t total, skip, next, waiting, expiring, over, failed;
-static uint64_t begun, last_good, timeout_ns = 30000000000ull, ended, events_in_window, held, held_most;
+static uint64_t begun, timeout_ns = 30000000000ull, ended, events_in_window, held, held_most;
 static struct samples gaps;
 static uint32_t events_expected;
 
 static int *idle, idle_first, idle_count, *closed, closed_count;
 
-static void schedule_of(size_t count) {
-    total = count;
-    due = calloc(count + 1, sizeof *due);
-    sent = calloc(count + 1, sizeof *sent);
-    took = calloc(count + 1, sizeof *took);
-    outcomes = malloc(count + 1);
-    was_free = calloc(count + 1, 1);
-    carrier = calloc(count + 1, sizeof *carrier);
-    events_of = calloc(count + 1, sizeof *events_of);
-    if (!due || !sent || !took || !outcomes || !was_free || !carrier || !events_of) die("calloc");
-    memset(outcomes, OPEN_YET, count + 1);
-}
-
 static void read_schedule(const char *name) {
     FILE *file = fopen(name, "rb");
     if (!file) die(name);
     fseek(file, 0, SEEK_END);
-    schedule_of((size_t)ftell(file) / sizeof *due);
+    total = (size_t)ftell(file) / sizeof *due;
     rewind(file);
+    due = calloc(total + 1, sizeof *due);
+    sent = calloc(total + 1, sizeof *sent);
+    took = calloc(total + 1, sizeof *took);
+    outcomes = malloc(total + 1);
+    was_free = calloc(total + 1, 1);
+    carrier = calloc(total + 1, sizeof *carrier);
+    events_of = calloc(total + 1, sizeof *events_of);
+    if (!due || !sent || !took || !outcomes || !was_free || !carrier || !events_of) die("calloc");
+    memset(outcomes, OPEN_YET, total + 1);
     if (fread(due, sizeof *due, total, file) != total) die("read");
     for (size_t i = 0; i < total; i++) due[i] = le64toh(due[i]);
     fclose(file);
@@ -51,7 +47,6 @@ static void read_schedule(const char *name) {
 static void settle(size_t number, enum outcome outcome, uint64_t now) {
     outcomes[number] = (unsigned char)outcome;
     if (!streaming || !took[number]) took[number] = now - due[number];
-    if (outcome == OK && number >= skip && now > last_good) last_good = now;
     over++;
     failed += outcome != OK;
 }
@@ -181,13 +176,6 @@ static uint64_t count_lost(void) {
         if (outcomes[i] == OK && events_of[i] != expected) outcomes[i] = LOST;
     }
     return lost;
-}
-
-static void write_numbers(FILE *file, const uint64_t *numbers, size_t count) {
-    for (size_t i = 0; i < count; i++) {
-        uint64_t one = htole64(numbers[i]);
-        fwrite(&one, sizeof one, 1, file);
-    }
 }
 
 /* Sent lateness, latency, outcome and whether a connection was free, of all measured; then gaps. */
