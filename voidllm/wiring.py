@@ -76,6 +76,7 @@ def proxy_settings(config: Config) -> ProxySettings:
         keepalive_s=stream.keepalive.seconds,
         first_token_timeout_s=stream.first_token_timeout.seconds or None,
         max_stream_duration_s=proxy.max_stream_duration.seconds or None,
+        server_timing=config.server.server_timing,
     )
 
 

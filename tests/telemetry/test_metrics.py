@@ -11,7 +11,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from twisted.trial.unittest import SynchronousTestCase
 
 from voidllm.core.usage import TokenCounts, UsageEvent
-from voidllm.telemetry.metrics import Metrics
+from voidllm.telemetry.metrics import _ADDED, Metrics
 from voidllm.telemetry.readings import READINGS
 
 EVENT = UsageEvent(
@@ -66,6 +66,22 @@ class CountingTests(SynchronousTestCase):
         )
         self.assertEqual(value(self.metrics, "voidllm_proxy_ttft_seconds_bucket", model="gpt", le="0.25"), 0)
         self.assertEqual(value(self.metrics, "voidllm_proxy_ttft_seconds_bucket", model="gpt", le="0.5"), 1)
+
+    def test_added(self) -> None:
+        """What the gateway adds can be read within a tenth, from 20 us to a second."""
+        edges = (0.0, *_ADDED)
+        for microseconds in (21, 99, 300, 1234, 70_000, 990_000):
+            metrics = Metrics()
+            metrics.added(True, microseconds / 1e6)
+            metrics.added(False, 9.0)
+            place = next(
+                i
+                for i, edge in enumerate(_ADDED, 1)
+                if value(metrics, "voidllm_added_seconds_bucket", stream="true", le=str(edge)) == 1
+            )
+            middle = (edges[place - 1] + edges[place]) / 2
+            self.assertLess(abs(middle * 1e6 / microseconds - 1), 0.1, microseconds)
+        self.assertEqual(value(metrics, "voidllm_added_seconds_sum", stream="false"), 9)
 
     def test_failure_has_no_duration(self) -> None:
         """A request that failed is counted by status, and not among the durations."""
@@ -159,6 +175,7 @@ class RenderTests(SynchronousTestCase):
             "voidllm_upstream_requests",
             "voidllm_proxy_duration_seconds",
             "voidllm_proxy_ttft_seconds",
+            "voidllm_added_seconds",
             "voidllm_tokens",
             "voidllm_active_streams",
             "voidllm_upstream_errors",

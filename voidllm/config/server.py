@@ -71,3 +71,6 @@ class Server:
     trusted_proxies: tuple[Network, ...] = key(
         (), "Addresses or networks (CIDR) whose X-Forwarded-For is believed."
     )
+    server_timing: bool = key(
+        False, "Whether replies of the proxy say in Server-Timing how long gateway and upstream took."
+    )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Callable
 
 from attrs import define, field, frozen
 
@@ -15,6 +15,7 @@ from voidllm.providers import IN_PROCESS, PROVIDERS
 from voidllm.proxy.metrics import ProxyMetrics
 from voidllm.proxy.settings import ProxySettings
 from voidllm.proxy.sweeper import StreamSweeper
+from voidllm.proxy.timing import server_timing
 
 _AGENT = (b"user-agent", f"VoidLLM/{__version__}".encode("ascii"))
 _JSON = (b"content-type", b"application/json")
@@ -49,6 +50,7 @@ class ProxyCore:
     :ivar stream_pool: carries calls that do.
     :ivar in_process: answers deployments of in-process providers.
     :ivar live: exchanges that are running, for drain.
+    :ivar seconds: the monotonic clock.
     """
 
     world: World
@@ -61,7 +63,18 @@ class ProxyCore:
     settings: ProxySettings
     sweeper: StreamSweeper
     live: set[Any] = field(factory=set)
+    seconds: Callable[[], float] = field(init=False)
     _routes: dict[tuple[int, str], tuple[Deployment, Route]] = field(factory=dict)
+
+    def __attrs_post_init__(self) -> None:
+        self.seconds = self.world.reactor.seconds
+
+    def timing(self, started_s: float) -> tuple[tuple[bytes, bytes], ...]:
+        """Give the header that says what a request took which no upstream saw, if replies are to have it.
+
+        :param started_s: the monotonic clock at the request's first byte.
+        """
+        return (server_timing(self.seconds() - started_s),) if self.settings.server_timing else ()
 
     def route(self, deployment: Deployment, endpoint: str) -> Route:
         """Say where ``endpoint`` of ``deployment`` is; worked out once per deployment object."""

@@ -26,6 +26,7 @@ from voidllm.proxy.endpoints import Endpoint
 from voidllm.proxy.faults import SHUTDOWN, refusal_for
 from voidllm.proxy.relay import NOTHING, BufferedRelay, OpaqueRelay, Passage, Relay, passage, relay_whole
 from voidllm.proxy.stream import StreamRelay
+from voidllm.proxy.timing import server_timing
 from voidllm.usage.metering import Metered
 
 CLIENT_CLOSED = "client_closed"
@@ -40,8 +41,11 @@ class Exchange:
 
     __slots__ = (
         "_call",
+        "_called_s",
+        "_heard_s",
         "_paused",
         "_relay",
+        "_waited_s",
         "admission",
         "core",
         "deployment",
@@ -74,6 +78,9 @@ class Exchange:
         self._paused = False
         self._call: Any = None
         self._relay: Relay | None = None
+        self._waited_s = 0.0
+        self._called_s: float | None = None
+        self._heard_s = 0.0
 
     def ask(self, model: str, estimated_tokens: int) -> Ask:
         """Describe this exchange to the gate."""
@@ -92,7 +99,7 @@ class Exchange:
         """Refuse before admission: a row, and an error reply."""
         if self._finish():
             self.core.gate.refuse(self.principal, self.ask("", 0), refusal)
-            self._reply_refusal(refusal)
+            self.reply_refused(refusal)
 
     # -- the upstream call
 
@@ -100,6 +107,9 @@ class Exchange:
         """Send the admitted call; a stream's relay exists from here, so that it can commit early."""
         if self.stream:
             self._relay = StreamRelay(self)
+        called_s, now = self._called_s, self.core.seconds()
+        # What an earlier call took counts too: as if this one had begun that much before.
+        self._called_s = now if called_s is None else now - (self._heard_s - called_s)
         # A failure may be reported before ``call`` returns.
         call = engine.call(upstream_request, self)
         if not self.over:
@@ -145,6 +155,7 @@ class Exchange:
             self.finished()
         elif not self.over:
             self._call = None
+            self.heard()
             assert self.deployment is not None
             self.core.metrics.upstream_response(self.admission.model.name, self.deployment.provider, status)
             relay_whole(self, status, way.headers, body)
@@ -157,6 +168,7 @@ class Exchange:
     def finished(self) -> None:
         """The reply is complete by its framing."""
         self._call = None
+        self.heard()
         if self._relay is not None:
             self._relay.finished()
             # Each knows the other: together they would wait for the garbage collector.
@@ -175,6 +187,7 @@ class Exchange:
 
     def fail(self, refusal: Refusal, metered: Metered = NOTHING) -> None:
         """End an admitted exchange by an error: a reply if none was begun, else in its own way."""
+        self.heard()
         self.cancel_call()
         if self._relay is not None and self._relay.committed:
             self._relay.broken(refusal)
@@ -182,7 +195,28 @@ class Exchange:
         if self._relay is not None:
             self._relay.detach()
         if self.settle(refusal.status, refusal.code, metered):
-            self._reply_refusal(refusal, self.admission.rate_headers())
+            self._reply_refusal(refusal, self.reply_headers())
+
+    # -- where the time goes
+
+    def heard(self) -> None:
+        """Note that what the reply waits for has come from the upstream, or will not come."""
+        self._heard_s = self.core.seconds()
+
+    def reply_headers(self) -> tuple[tuple[bytes, bytes], ...]:
+        """Give the headers of ours for the reply of an admitted exchange, which is sent now.
+
+        What was spent neither on the upstream nor waiting for the client's body is counted.
+        """
+        core = self.core
+        headers: tuple[tuple[bytes, bytes], ...] = self.admission.rate_headers()
+        spent_s = core.seconds() - self.request.started_s - self._waited_s
+        called_s, upstream_s = self._called_s, None
+        if called_s is not None:
+            upstream_s = self._heard_s - called_s
+            spent_s -= upstream_s
+        core.metrics.added(self.admission.ask.stream, spent_s)
+        return (*headers, server_timing(spent_s, upstream_s)) if core.settings.server_timing else headers
 
     # -- the client
 
@@ -264,6 +298,10 @@ class Exchange:
         self.core.live.discard(self)
         return True
 
-    def _reply_refusal(self, refusal: Refusal, rate_headers: tuple[tuple[bytes, bytes], ...] = ()) -> None:
+    def reply_refused(self, refusal: Refusal) -> None:
+        """Answer what was not admitted."""
+        self._reply_refusal(refusal, self.core.timing(self.request.started_s + self._waited_s))
+
+    def _reply_refusal(self, refusal: Refusal, more: tuple[tuple[bytes, bytes], ...]) -> None:
         headers, body = refusal_reply(refusal, self.request.request_id)
-        self.responder.reply(refusal.status, [*headers, *rate_headers], body)
+        self.responder.reply(refusal.status, [*headers, *more], body)

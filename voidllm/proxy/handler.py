@@ -11,7 +11,7 @@ from voidllm.core.interfaces import IMessageHandler, ISnapshotSource
 from voidllm.core.principal import Principal
 from voidllm.core.work import Ask
 from voidllm.http.message import Request
-from voidllm.http.replies import refusal_reply
+from voidllm.http.replies import JSON, refusal_reply
 from voidllm.proxy.core import ProxyCore
 from voidllm.proxy.endpoints import ENDPOINTS, MODELS
 from voidllm.proxy.json_exchange import JSONExchange
@@ -57,9 +57,11 @@ class ProxyHandler:
                 self._refuse(request, responder, principal, "models", _not_allowed(b"GET, HEAD"))
                 return
             try:
-                answer_models(self._snapshots.current, principal, request, responder)
+                body = answer_models(self._snapshots.current, principal, request)
             except Refusal as refusal:
                 self._refuse(request, responder, principal, "models", refusal)
+                return
+            responder.reply(200, [JSON, *self._core.timing(request.started_s)], body)
         else:
             self._refuse(request, responder, principal, "", _NOT_FOUND)
 
@@ -84,7 +86,7 @@ class ProxyHandler:
 
     def _reply(self, request: Request, responder: Any, refusal: Refusal) -> None:
         headers, body = refusal_reply(refusal, request.request_id)
-        responder.reply(refusal.status, headers, body)
+        responder.reply(refusal.status, [*headers, *self._core.timing(request.started_s)], body)
 
 
 def _not_allowed(allow: bytes) -> Refusal:

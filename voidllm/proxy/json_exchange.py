@@ -14,20 +14,31 @@ from voidllm.usage.metering import estimate_tokens
 class JSONExchange(Exchange):
     """Reads a JSON body, admits it and sends it on."""
 
-    __slots__ = ()
+    __slots__ = ("_asked_s",)
 
     def begin(self) -> None:
         """Register with the client and ask for the body."""
-        self.core.live.add(self)
+        core = self.core
+        core.live.add(self)
+        self._asked_s: float | None = None
         self.responder.register(self)
-        self.request.body.read(self.core.settings.max_request_body, self._got_body, self._no_body)
+        self.request.body.read(core.settings.max_request_body, self._got_body, self._no_body)
+        if self.admission is None:
+            # It has not come yet; the client's sending is nobody's delay.
+            self._asked_s = core.seconds()
 
     def _no_body(self, error: Any) -> None:
+        self._stop_waiting()
         self.refuse(error)
+
+    def _stop_waiting(self) -> None:
+        if self._asked_s is not None:
+            self._waited_s = self.core.seconds() - self._asked_s
 
     def _got_body(self, raw: bytes) -> None:
         if self.over:
             return
+        self._stop_waiting()
         try:
             body = parse(raw)
             self.stream = body.stream
@@ -40,7 +51,7 @@ class JSONExchange(Exchange):
             self.admission = self.core.gate.admit(self.principal, self.ask(body.model, estimate))
         except Refusal as refusal:
             if self._finish():
-                self._reply_refusal(refusal)
+                self.reply_refused(refusal)
             return
         self.prompt_estimate = estimate_tokens(body.size)
         core, streams = self.core, body.stream

@@ -14,6 +14,9 @@ class ProxyMetrics(Protocol):
     def upstream_error(self, model: str, provider: str) -> None:
         """Count a call without a complete reply."""
 
+    def added(self, stream: bool, seconds: float) -> None:
+        """Count the time that an admitted request spent in the gateway, up to the first byte of its reply."""
+
     def stream_started(self) -> None:
         """Count a stream in."""
 
@@ -28,6 +31,9 @@ class NoMetrics:
         """Count nothing."""
 
     def upstream_error(self, model: str, provider: str) -> None:
+        """Count nothing."""
+
+    def added(self, stream: bool, seconds: float) -> None:
         """Count nothing."""
 
     def stream_started(self) -> None:

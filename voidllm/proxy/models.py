@@ -10,7 +10,7 @@ from voidllm.core.model import Model
 from voidllm.core.principal import Principal
 from voidllm.core.snapshot import Snapshot
 from voidllm.http.message import Request
-from voidllm.http.replies import JSON, dump
+from voidllm.http.replies import dump
 from voidllm.proxy.endpoints import MODELS
 
 
@@ -22,8 +22,8 @@ def describe(model: Model) -> dict[str, Any]:
     return shown
 
 
-def answer_models(snapshot: Snapshot, principal: Principal, request: Request, responder: Any) -> None:
-    """Answer one request for the list of models or for one of them.
+def answer_models(snapshot: Snapshot, principal: Principal, request: Request) -> bytes:
+    """Give the body that answers one request for the list of models or for one of them.
 
     :raises Refusal: 404 if there is no such model, or not for this principal: which of
         the two is not told.
@@ -37,4 +37,4 @@ def answer_models(snapshot: Snapshot, principal: Principal, request: Request, re
         if model is None or not principal.may_use(model.name):
             raise Refusal(404, "model_not_found", "the requested model was not found", "model")
         value = describe(model)
-    responder.reply(200, [JSON], dump(value))
+    return dump(value)

@@ -105,7 +105,7 @@ class UploadProducer:
 class MultipartExchange(Exchange):
     """Reads a multipart body as it comes; admits as soon as the model is known."""
 
-    __slots__ = ("_forwarder", "_producer", "_spool")
+    __slots__ = ("_asked_s", "_forwarder", "_producer", "_spool")
 
     def begin(self) -> None:
         """Register with the client and ask for the body."""
@@ -113,6 +113,7 @@ class MultipartExchange(Exchange):
         core.live.add(self)
         self._producer: UploadProducer | None = None
         self._spool: EncryptedSpool | None = None
+        self._asked_s = core.seconds()
         try:
             boundary = parse_boundary(self.request.header(b"content-type"))
         except Refusal as refusal:
@@ -147,6 +148,8 @@ class MultipartExchange(Exchange):
     def _admit(self, model: str) -> None:
         # Clients put their fields before the file, so that this is known by now. The relay of
         # a stream must not begin to wait yet all the same: first the upload has to be through.
+        # Until here the client was sending.
+        self._waited_s = self.core.seconds() - self._asked_s
         streams = self._forwarder.stream
         ask = evolve(self.ask(model, _ESTIMATE), stream=streams)
         try:
@@ -154,7 +157,7 @@ class MultipartExchange(Exchange):
             self.admission = self.core.gate.admit(self.principal, ask)
         except Refusal as refusal:
             if self._finish():
-                self._reply_refusal(refusal)
+                self.reply_refused(refusal)
             return
         core = self.core
         deployment = core.planner.plan(self.admission.model)[0]

@@ -65,7 +65,7 @@ def relay_whole(exchange: Exchange, status: int, headers: list[tuple[bytes, byte
     else:
         metered, code = NOTHING, "upstream_status"
     if exchange.settle(status, code, metered):
-        exchange.responder.reply(status, [*headers, *exchange.admission.rate_headers()], body)
+        exchange.responder.reply(status, [*headers, *exchange.reply_headers()], body)
 
 
 class Relay(Protocol):
@@ -164,7 +164,8 @@ class OpaqueRelay:
         self._status = status
         self._is_text = any(n == b"content-type" and v[:5].lower() == b"text/" for n, v in headers)
         self.committed = True
-        exchange.responder.head(status, [*forwarded(headers), *exchange.admission.rate_headers()])
+        exchange.heard()
+        exchange.responder.head(status, [*forwarded(headers), *exchange.reply_headers()])
 
     def chunk(self, data: bytes) -> None:
         """Send a piece, up to the limit."""

@@ -83,6 +83,9 @@ class StreamRelay:
             self._sent_s = self._seconds()
             self._exchange.responder.chunk(data)
             return
+        if not self.committed:
+            # The reply's head waits for an event.
+            self._exchange.heard()
         try:
             events = self._splitter.feed(data)
         except EventTooLong:
@@ -133,7 +136,7 @@ class StreamRelay:
     def _commit(self) -> None:
         self.committed = True
         exchange = self._exchange
-        exchange.responder.head(200, [*_HEAD, *self._extra, *exchange.admission.rate_headers()])
+        exchange.responder.head(200, [*_HEAD, *self._extra, *exchange.reply_headers()])
 
     def _complete(self, events: list[bytes]) -> None:
         exchange = self._exchange
@@ -217,6 +220,7 @@ class StreamRelay:
             self._sent_s = now_s
         elif not self.committed:
             if age_s >= settings.commit_after_s:
+                exchange.heard()
                 self._commit()
                 self._keep_alive(now_s)
         elif now_s - self._sent_s >= settings.keepalive_s:
