@@ -13,6 +13,7 @@ import attrs
 
 from voidllm.config import Config, Duration
 from voidllm.config.fields import OneOf, Range, about, default_of
+from voidllm.config.processes import WorkerCount
 
 PAGE = Path(__file__).parent / "configuration.rst"
 
@@ -34,7 +35,14 @@ A reload (``SIGHUP``) applies the keys marked *live*; the others need a restart.
 not applied at all.
 """
 
-KINDS = {bool: "true or false", int: "number", float: "number", str: "text", Duration: "duration"}
+KINDS = {
+    bool: "true or false",
+    int: "number",
+    float: "number",
+    str: "text",
+    Duration: "duration",
+    WorkerCount: "``auto``, or 1 to 64",
+}
 
 
 def sections(kind: type, path: str = "") -> Iterator[tuple[str, type]]:

@@ -14,27 +14,47 @@ from twisted.trial.unittest import SynchronousTestCase, TestCase
 from tests.harness import Gateway
 from voidllm.bootstrap import FirstCredentials
 from voidllm.config.load import parse_config
-from voidllm.listening import CannotListen, listen, url
+from voidllm.listening import CannotListen, listen, listen_often, url
 from voidllm.welcome import welcome
 
 FIRST = FirstCredentials("vl_uk_x", "admin@example.org", "secret")
 
 
-class Port:
-    """A listening port that has only an address."""
-
-    def __init__(self, address: Any) -> None:
-        self.getHost = lambda: address
-
-
 class Urls(SynchronousTestCase):
     def test_forms(self) -> None:
         """Addresses become URLs; for a client on this machine, "everywhere" becomes one of its addresses."""
-        everywhere = Port(IPv4Address("TCP", "0.0.0.0", 80))
+        everywhere = IPv4Address("TCP", "0.0.0.0", 80)
         self.assertEqual(url(everywhere, False), "http://0.0.0.0:80")
         self.assertEqual(url(everywhere, True, True), "https://127.0.0.1:80")
-        self.assertEqual(url(Port(IPv6Address("TCP", "::", 8)), False, True), "http://[::1]:8")
-        self.assertIsNone(url(Port(UNIXAddress(b"/run/x")), False))
+        self.assertEqual(url(IPv6Address("TCP", "::", 8), False, True), "http://[::1]:8")
+        self.assertIsNone(url(UNIXAddress(b"/run/x"), False))
+
+
+class ListeningOften(SynchronousTestCase):
+    """One address for several processes."""
+
+    def _listen(self, description: str, count: int = 2) -> list[tuple[Any, ...]]:
+        sockets = listen_often(description, count)
+        for one in sockets:
+            self.addCleanup(one.close)
+        return [one.getsockname() for one in sockets]
+
+    def test_same_address(self) -> None:
+        """All listen on the same port, which the first one chose."""
+        first, second = self._listen("tcp:0:interface=127.0.0.1:backlog=9")
+        self.assertEqual(first, second)
+        self.assertEqual(first[0], "127.0.0.1")
+        (third,) = self._listen("tcp6:0:interface=\\:\\:1", 1)
+        self.assertEqual(third[0], "::1")
+
+    def test_refused(self) -> None:
+        """Other endpoints, ports that are none and ports in use are refused by name."""
+        with socket.create_server(("127.0.0.1", 0), reuse_port=True) as taken:
+            in_use = f"tcp:{taken.getsockname()[1]}:interface=127.0.0.1"
+            for wrong, why in (("unix:/run/x", "TCP only"), ("tcp:99999", "65535"), (in_use, "is in use")):
+                with self.assertRaises(CannotListen) as caught:
+                    self._listen(wrong)
+                self.assertIn(why, str(caught.exception))
 
 
 class Listening(TestCase):

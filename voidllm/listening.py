@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import errno
+import re
+import socket
 from typing import Any
 
 from twisted.internet import endpoints
@@ -11,10 +13,15 @@ from twisted.internet.interfaces import IProtocolFactory
 
 from voidllm.config import Config
 from voidllm.core.errors import VoidLLMError
+from voidllm.link.listener import bind_reuseport
 
 _BACKLOG = 4096
 # For a client on this machine, to every address of which the gateway then listens.
 _EVERYWHERE = {"0.0.0.0": "127.0.0.1", "::": "::1", "": "127.0.0.1"}  # noqa: S104 - not bound here
+_TCP = re.compile(
+    r"tcp(?P<six>6?):(?:port=)?(?P<port>[0-9]{1,5})"
+    r"(?::(?:interface=(?P<interface>(?:[^:\\]|\\.)*)|backlog=(?P<backlog>[0-9]{1,6})))*"
+)
 _CHOOSE = "choose another with server.proxy.port or --listen"
 
 
@@ -46,12 +53,30 @@ async def listen(reactor: Any, description: str, factory: IProtocolFactory) -> A
         ) from None
 
 
-def url(port: Any, secure: bool, reachable: bool = False) -> str | None:
-    """Give the URL of a listening port, or ``None`` if it has none.
+def listen_often(description: str, count: int) -> list[socket.socket]:
+    """Listen ``count`` times on the address of a Twisted server endpoint, once for each worker.
+
+    :raises CannotListen: if that is not possible, or the endpoint is not plain TCP.
+    """
+    found = _TCP.fullmatch(description)
+    if found is None:
+        raise CannotListen(
+            f"{description!r}: workers listen on TCP only, such as tcp:8080:interface=127.0.0.1"
+        )
+    host = re.sub(r"\\(.)", r"\1", found["interface"] or ("::" if found["six"] else ""))
+    try:
+        return bind_reuseport(host, int(found["port"]), int(found["backlog"] or _BACKLOG), count)
+    except CannotListenError as error:
+        raise CannotListen(_why(error)) from None
+    except OverflowError:
+        raise CannotListen(f"{description!r}: a port is at most 65535") from None
+
+
+def url(address: Any, secure: bool, reachable: bool = False) -> str | None:
+    """Give the URL of a listening address, or ``None`` if it has none.
 
     :param reachable: name an address that a client on this machine can connect to.
     """
-    address = port.getHost()
     host, number = getattr(address, "host", None), getattr(address, "port", None)
     if host is None or number is None:
         return None

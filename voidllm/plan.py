@@ -16,13 +16,10 @@ class Plan:
     """Everything that a worker needs of the configuration, which it never reads itself.
 
     :ivar boot: names this life of the worker in its journal segments.
-    :ivar columns: how many processes count in the shared table.
     :ivar tls: paths of certificate chain and key, or ``None`` for plain TCP.
-    :ivar drain_s: how long what runs may take once the worker is to end.
     """
 
     boot: str
-    columns: int
     state_dir: str
     front: FrontSettings
     engine: str
@@ -30,7 +27,6 @@ class Plan:
     proxy: ProxySettings
     usage: UsageSettings
     tls: tuple[str, str] | None
-    drain_s: float
     log_level: str
     log_format: str
 

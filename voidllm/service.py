@@ -6,7 +6,7 @@ import os
 import signal
 import sys
 from functools import partial
-from typing import Any, Callable
+from typing import TYPE_CHECKING, Any, Callable
 
 from twisted.application.service import Service
 from twisted.internet.defer import Deferred
@@ -29,14 +29,18 @@ from voidllm.http.front import FrontFactory
 from voidllm.http.resource import ProxyResource
 from voidllm.http.site import StrictSite
 from voidllm.instruments import register_gateway, register_plane
-from voidllm.listening import endpoint, listen, url
+from voidllm.listening import endpoint, listen, listen_often, url
 from voidllm.sdnotify import Notifier
+from voidllm.telemetry.fleet import Fleet
 from voidllm.telemetry.logs import Log, start_logging
 from voidllm.telemetry.looplag import LoopLag
 from voidllm.telemetry.metrics import Metrics
 from voidllm.upstreams import make_upstreams
 from voidllm.welcome import first_start, welcome
-from voidllm.wiring import front_settings, pool_settings
+from voidllm.wiring import front_settings, make_plan, pool_settings
+
+if TYPE_CHECKING:
+    from voidllm.workers import Workers
 
 _log = Logger()
 
@@ -92,10 +96,20 @@ class GatewayService(Service):
         self._port: Any = None
         self._control: ControlSocket | None = None
         self._signals = 0
+        self._workers: Workers | None = None
         self._gateway, self._front = self._compose()
 
     def _compose(self) -> tuple[Gateway, Any]:
         world, config = self._world, self._config
+        page: Any = self._metrics
+        size = config.workers.on(len(os.sched_getaffinity(0)))
+        if size > 1:
+            from voidllm.workers import Workers
+
+            page = Fleet(self._metrics.registry, range(1, size + 1), world.reactor.seconds)
+            bind = partial(listen_often, self._description())
+            self._workers = Workers(world, make_plan(config, size), size, bind, page)
+        workers = self._workers
         upstreams = make_upstreams(world, config.upstream.engine, pool_settings(config))
         gateway = Gateway(
             world,
@@ -105,6 +119,7 @@ class GatewayService(Service):
             self._announce,
             os.environ,
             garbage.settle,
+            workers,
         )
         settings = front_settings(config)
         root = make_root(
@@ -113,17 +128,23 @@ class GatewayService(Service):
             ping=gateway.store.ping,
             proxy=ProxyResource(world, gateway.plane.door, settings),
             context=gateway.admin_context,
-            metrics=self._metrics,
+            metrics=page,
             metrics_token=config.metrics.token or "",
             trusted_proxies=settings.trusted_proxies,
+            refresh=workers.refresh if workers else None,
         )
         site = StrictSite(world, root, settings, gateway.plane.door.welcome)
         front: Any = site
-        if config.server.front == "fast":
+        if workers is not None:
+            workers.attach(gateway.holder, site)
+        elif config.server.front == "fast":
             front = FrontFactory(world, gateway.plane.door, site, settings)
         register_plane(self._metrics, gateway.plane, front, upstreams)
         register_gateway(self._metrics, gateway)
         return gateway, front
+
+    def _description(self) -> str:
+        return self._listen_on or endpoint(self._config)
 
     # -- start
 
@@ -148,8 +169,8 @@ class GatewayService(Service):
             from voidllm.http.server_tls import server_context_factory
 
             factory = TLSMemoryBIOFactory(server_context_factory(tls.cert, tls.key), False, factory)
-        description = self._listen_on or endpoint(self._config)
-        self._port = await listen(self._world.reactor, description, factory)
+        if self._workers is None:
+            self._port = await listen(self._world.reactor, self._description(), factory)
         await self._gateway.open()
         if self._gateway.state != "ready":
             return
@@ -158,7 +179,7 @@ class GatewayService(Service):
         )
         await self._control.start()
         self._lag.start()
-        where = self._url() or description
+        where = self._url() or self._description()
         self._notifier.send("READY=1", f"STATUS=serving on {where}")
         if self._notifier.watchdog_s:
             self._watchdog = LoopingCall(self._notifier.send, "WATCHDOG=1")
@@ -168,7 +189,8 @@ class GatewayService(Service):
 
     def _url(self, reachable: bool = False) -> str | None:
         secure = self._config.server.proxy.tls.enabled or (self._listen_on or "").startswith("ssl:")
-        return url(self._port, secure, reachable)
+        port = self._workers or self._port
+        return url(port.getHost(), secure, reachable)
 
     def _cannot_open(self, failure: Failure) -> None:
         error = failure.value
@@ -210,6 +232,8 @@ class GatewayService(Service):
         else:
             # Rows of what is running go to the journal, which the next start reads.
             self._gateway.cut()
+            if self._workers is not None:
+                self._workers.cut()
             # The last words of each stream leave now: there is no end of this turn.
             outbox = polling.outbox_of(self._world.reactor)
             if outbox is not None:
@@ -240,6 +264,8 @@ class GatewayService(Service):
         self._config = new
         self._log.level = new.logging.level
         self._gateway.reload(new)
+        if self._workers is not None:
+            self._workers.reload(make_plan(new, self._workers.size))
         return list(restart)
 
     # -- the end
@@ -253,13 +279,17 @@ class GatewayService(Service):
         self._notifier.send("STOPPING=1")
         self._gateway.drain()
         patience_s = self._config.server.proxy.drain_timeout.seconds
+        if self._workers is not None:
+            self._workers.drain(patience_s)
         self._front.drain()
-        if not self._front.drained().called:
+        if self._workers is not None or not self._front.drained().called:
             _log.info(
                 "stopping: what is running has {patience} s to end; a second signal ends it at once",
                 patience=f"{patience_s:g}",
             )
         await end_replies(self._world, self._gateway.plane, self._front, self._port, patience_s)
+        if self._workers is not None:
+            await self._workers.stop(patience_s)
         if self._control is not None:
             await self._control.stop()
         self._lag.stop()

@@ -9,6 +9,7 @@ from voidllm.config import Config, Pricing
 from voidllm.core.model import Price
 from voidllm.http.pool_settings import PoolSettings
 from voidllm.http.settings import FrontSettings
+from voidllm.plan import Plan
 from voidllm.proxy.settings import ProxySettings
 from voidllm.usage.price_numbers import price_from_config
 from voidllm.usage.prices import PriceBook
@@ -19,6 +20,23 @@ def pool_settings(config: Config) -> PoolSettings:
     """Translate for the upstream pool."""
     upstream = config.upstream
     return PoolSettings(max_per_origin=upstream.max_connections_per_origin, max_waiting=upstream.max_queue)
+
+
+def make_plan(config: Config, workers: int) -> Plan:
+    """Translate for workers; each gets its own ``boot``."""
+    tls = config.server.proxy.tls
+    return Plan(
+        boot="",
+        state_dir=config.state_dir,
+        front=front_settings(config),
+        engine=config.upstream.engine,
+        pool=pool_settings(config),
+        proxy=proxy_settings(config),
+        usage=usage_settings(config, workers + 1),
+        tls=(tls.cert, tls.key) if tls.enabled else None,
+        log_level=config.logging.level,
+        log_format=config.logging.format,
+    )
 
 
 def store_arguments(config: Config) -> tuple[str, str, dict[str, Any]]:

@@ -171,10 +171,26 @@ class FaultTests(SynchronousTestCase):
         self.assertEqual(len(faults("settings: {soft_limit_threshold: 1.1}")), 1)
         self.assertEqual(len(faults("settings: {fallback_max_depth: 11}")), 1)
 
+    def test_workers(self) -> None:
+        """A number of workers is taken as it is, auto becomes one for each core."""
+        self.assertEqual(parse("workers: 3").workers.on(8), 3)
+        auto = parse("workers: auto").workers
+        self.assertEqual((auto.on(8), auto.on(1), str(auto)), (8, 1, "auto"))
+        self.assertEqual([parse(f"workers: {n}").redacted()["workers"] for n in ("auto", 2)], ["auto", 2])
+
+    def test_workers_on_the_other_front(self) -> None:
+        """Workers have no twisted.web."""
+        with self.assertRaises(ConfigErrors) as caught:
+            parse("{workers: 2, server: {front: twisted}}")
+        self.assertEqual([problem.path for problem in caught.exception.problems], [("server", "front")])
+
     def test_types(self) -> None:
         """A value of another type is refused, whatever it is."""
         for text in (
             "workers: one",
+            "workers: 0",
+            "workers: 65",
+            "workers: -1",
             "workers: 1.5",
             "workers: [1]",
             "workers: {a: 1}",

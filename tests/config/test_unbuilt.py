@@ -15,7 +15,6 @@ class UnbuiltTests(SynchronousTestCase):
     def test_on(self) -> None:
         """Each switch is refused with its own path."""
         for text, path in (
-            ("workers: 2", "workers"),
             ("server: {admin: {port: 8081}}", "server.admin.port"),
             ("server: {admin: {tls: {enabled: true, cert: a, key: b}}}", "server.admin.tls.enabled"),
             ("redis: {enabled: true}", "redis.enabled"),
@@ -60,7 +59,7 @@ class UnbuiltTests(SynchronousTestCase):
     def test_off(self) -> None:
         """The same keys with what they stand for now are no errors."""
         text = """
-            workers: 1
+            workers: 4
             server: {admin: {port: 8080}}
             redis: {enabled: false}
             mcp_servers: []

@@ -43,6 +43,8 @@ def check(config: Config) -> Iterator[tuple[Path, str]]:
         yield ("state_dir",), "must name a folder"
     if config.upstream.proxy.url and (fault := url_fault(config.upstream.proxy.url, ("http",), True)):
         yield ("upstream", "proxy", "url"), fault
+    if config.workers != 1 and server.front == "twisted":
+        yield ("server", "front"), "must be fast with more than one worker: twisted.web has the control plane"
     yield from check_models(config.models)
     yield from unbuilt(config)
 

@@ -18,6 +18,7 @@ from voidllm.config.durations import Duration, parse_duration
 from voidllm.config.errors import Path, Unusable
 from voidllm.config.fields import OneOf, Range, Text, about
 from voidllm.config.kinds import Network
+from voidllm.config.processes import WorkerCount, parse_workers
 from voidllm.config.tree import Document, Scalar
 
 T = TypeVar("T")
@@ -70,6 +71,10 @@ def _bool(value: Any, _: Any) -> bool:
 
 def _duration(value: Any, _: Any) -> Duration:
     return parse_duration(_scalar(value, "a duration").text.strip())
+
+
+def _workers(value: Any, _: Any) -> WorkerCount:
+    return parse_workers(_scalar(value, "auto or a whole number").text.strip())
 
 
 def _network(value: Any, _: Any) -> Any:
@@ -182,6 +187,7 @@ def _make_converter() -> Converter:
     converter.register_structure_hook(bool, _bool)
     converter.register_structure_hook(Decimal, _decimal)
     converter.register_structure_hook(Duration, _duration)
+    converter.register_structure_hook(WorkerCount, _workers)
     converter.register_structure_hook_func(lambda kind: kind == Network, _network)
     converter.register_structure_hook_factory(attrs.has, lambda kind: _section(converter, kind))
     converter.register_structure_hook_factory(_is_tuple, lambda kind: _tuple(converter, kind))

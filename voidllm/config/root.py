@@ -3,16 +3,17 @@
 # ruff: noqa: RUF009 - key() and section() declare attrs fields
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Any
 
 from attrs import frozen
 
 from voidllm.config.database import Cache, Database, Redis
-from voidllm.config.fields import Range, internal, key, section
+from voidllm.config.fields import internal, key, section
 from voidllm.config.kinds import Line
 from voidllm.config.logging import Logging, Metrics, Usage
 from voidllm.config.mcp import MCPServer
 from voidllm.config.models import ModelConfig
+from voidllm.config.processes import WorkerCount
 from voidllm.config.server import Server
 from voidllm.config.settings import Settings
 from voidllm.config.upstream import Stream, Upstream
@@ -33,7 +34,11 @@ class Config:
     state_dir: Line = key(
         "./var", "Folder for everything that is kept; relative to the working directory.", path=True
     )
-    workers: Annotated[int, Range(1, 256)] = key(1, "Processes that answer requests.")
+    workers: WorkerCount = key(
+        WorkerCount(1),
+        "Processes that answer requests: a number, or `auto` for one on each core. "
+        "With more than one, the process that is started is their control plane.",
+    )
     server: Server = section(Server)
     database: Database = section(Database)
     cache: Cache = section(Cache)

@@ -16,7 +16,6 @@ def unbuilt(config: Config) -> Iterator[tuple[Path, str]]:
     settings, server = config.settings, config.server
     health = settings.health_check
     switches: tuple[tuple[bool, Path], ...] = (
-        (config.workers > 1, ("workers",)),
         (server.admin.port not in (0, server.proxy.port), ("server", "admin", "port")),
         (server.admin.tls.enabled, ("server", "admin", "tls", "enabled")),
         (config.redis.enabled, ("redis", "enabled")),

@@ -8,6 +8,7 @@ import attrs
 
 from voidllm.config.durations import Duration
 from voidllm.config.fields import Key, about
+from voidllm.config.processes import WorkerCount
 from voidllm.config.urls import without_credentials
 
 HIDDEN = "***"
@@ -35,6 +36,8 @@ def _show(value: Any, described: Key) -> Any:
         return [_show(item, described) for item in value]
     if value is None or isinstance(value, (bool, float)) or type(value) is int:
         return value
+    if isinstance(value, WorkerCount):
+        return int(value) or str(value)
     if isinstance(value, Duration):
         return str(value)
     return without_credentials(str(value)) if described.show == "url" else str(value)

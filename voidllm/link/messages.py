@@ -14,9 +14,12 @@ class Setup(Struct, tag="setup", frozen=True):
     """To a worker, first of all.
 
     :ivar plan: how it is to be; encoded by whoever starts workers, unknown here.
+    :ivar listen: whether to accept connections at once, only to say that the gateway is starting,
+        which is right for a first worker. For a successor they wait until it can answer.
     """
 
     plan: bytes
+    listen: bool
 
 
 class Open(Struct, tag="open", frozen=True):

@@ -1,0 +1,238 @@
+"""A worker: one data plane in a process of its own, told everything by its control plane.
+
+Imports nothing that only a control plane needs. Whatever signals a terminal or a service manager
+sends to the whole group are the control plane's affair; a worker ends when it is told to, or when
+the line to the control plane breaks.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import signal
+import socket
+import sys
+from typing import Any, Callable
+
+from twisted.internet.defer import Deferred
+from twisted.internet.task import LoopingCall
+from twisted.logger import Logger
+
+from voidllm import garbage
+from voidllm.core.crypto import KeyDigester
+from voidllm.core.world import World
+from voidllm.dataplane import DataPlane
+from voidllm.ending import end_replies
+from voidllm.hardening import harden
+from voidllm.http import polling
+from voidllm.http.front import FrontFactory
+from voidllm.http.population import Population
+from voidllm.http.replies import error_body
+from voidllm.instruments import register_plane
+from voidllm.limits.shared import SharedLimiter, SharedTable
+from voidllm.link import delta, messages
+from voidllm.link.link import Link, connect
+from voidllm.link.listener import adopt
+from voidllm.link.relay import RelayFactory
+from voidllm.plan import Plan, decode_plan
+from voidllm.telemetry.logs import Log, start_logging
+from voidllm.telemetry.looplag import LoopLag
+from voidllm.telemetry.metrics import Metrics
+from voidllm.upstreams import Upstreams, make_upstreams
+from voidllm.usage.journal import Journal
+
+#: The descriptors that a worker inherits besides the standard three.
+LISTENER_FD, LINK_FD, RELAY_FD, TABLE_FD, LOCK_FD = range(3, 8)
+#: How often a worker says that it lives, and what it counted.
+HEARTBEAT_S = 1.0
+# Without a control plane nobody waits for long: a successor wants the state folder.
+_ORPHAN_S = 2.0
+_MOST = 1 << 30
+
+_log = Logger()
+
+
+class Worker:
+    """Does what the control plane says.
+
+    :param number: its place among the workers, from 1, and its column in the shared table.
+    :param end: called once, with the exit status, when everything is closed.
+    """
+
+    def __init__(self, world: World, number: int, end: Callable[[int], None]) -> None:
+        self._world = world
+        self._number = number
+        self._end = end
+        self._metrics = Metrics()
+        self._lag = LoopLag(world, self._metrics)
+        self._heart = LoopingCall(self._beat)
+        self._heart.clock = world.reactor
+        self._link = Link(messages.decode_to_worker, self._got, self._orphaned, _MOST)
+        self._ending = False
+        self._opened: messages.Open | None = None
+        self._log: Log | None = None
+        self._plan: Plan | None = None
+        self._plane: DataPlane | None = None
+        self._upstreams: Upstreams | None = None
+        self._front: FrontFactory | None = None
+        self._factory: Any = None
+        self._port: Any = None
+        self._does: dict[type, Callable[[Any], None]] = {
+            messages.Setup: self._set_up,
+            messages.Open: self._open,
+            messages.Full: self._full,
+            messages.Change: self._change,
+            messages.Reload: self._reload,
+            messages.WantMetrics: self._want_metrics,
+            messages.Drain: self._drain,
+            messages.Cut: self._cut,
+        }
+
+    def start(self) -> None:
+        """Listen to the control plane."""
+        connect(self._world.reactor, socket.socket(fileno=LINK_FD), self._link)
+
+    # -- what the control plane says
+
+    def _got(self, message: Any) -> None:
+        self._does[type(message)](message)
+
+    def _set_up(self, message: messages.Setup) -> None:
+        plan = self._plan = decode_plan(message.plan)
+        self._log = start_logging(plan.log_level, plan.log_format, sys.stdout)
+        world = self._world
+        upstreams = self._upstreams = make_upstreams(world, plan.engine, plan.pool)
+        plane = self._plane = DataPlane(world, upstreams, self._metrics)
+        relay = RelayFactory(world.reactor, RELAY_FD, self._number, Population(), _unavailable)
+        front = self._front = FrontFactory(world, plane.door, relay, plan.front)
+        register_plane(self._metrics, plane, front, upstreams)
+        self._factory = front
+        if plan.tls is not None:
+            from twisted.protocols.tls import TLSMemoryBIOFactory
+
+            from voidllm.http.server_tls import server_context_factory
+
+            self._factory = TLSMemoryBIOFactory(server_context_factory(*plan.tls), False, front)
+        if message.listen:
+            self._listen()
+        self._lag.start()
+        self._owned(self._heart.start(HEARTBEAT_S), "heartbeat")
+
+    def _listen(self) -> None:
+        self._port = adopt(self._world.reactor, LISTENER_FD, self._factory)
+
+    def _open(self, message: messages.Open) -> None:
+        self._opened = message
+
+    def _full(self, message: messages.Full) -> None:
+        assert self._plane is not None
+        first = self._plane.gate is None
+        self._plane.holder.swap(message.snapshot)
+        garbage.settle()
+        if first:
+            self._owned(Deferred.fromCoroutine(self._begin()), "a worker cannot begin")
+
+    async def _begin(self) -> None:
+        plan, plane, opened = self._plan, self._plane, self._opened
+        assert plan is not None and plane is not None and opened is not None
+        journal = Journal(self._world, plan.state_dir, opened.box, self._number, plan.boot, plan.usage)
+        await journal.start()
+        journal.on_sealed.append(lambda segment: self._link.send(messages.Sealed(segment)))
+        limiter = SharedLimiter(SharedTable.attach(TABLE_FD), self._number)
+        plane.open(limiter, journal, KeyDigester(opened.digest_key), plan.proxy)
+        if self._port is None and not self._ending:
+            self._listen()
+        self._link.send(messages.Ready())
+
+    def _change(self, message: messages.Change) -> None:
+        assert self._plane is not None
+        holder = self._plane.holder
+        try:
+            holder.swap(delta.apply(holder.current, message.delta))
+        except delta.Gap:
+            self._link.send(messages.WantFull())
+
+    def _reload(self, message: messages.Reload) -> None:
+        assert self._plane is not None and self._log is not None
+        plan = self._plan = decode_plan(message.plan)
+        self._log.level = plan.log_level
+        self._plane.reload(plan.proxy)
+
+    def _want_metrics(self, message: messages.WantMetrics) -> None:
+        self._link.send(messages.Metrics(message.number, self._metrics.export()))
+
+    def _beat(self) -> None:
+        self._link.send(messages.Metrics(0, self._metrics.export()))
+
+    # -- the end
+
+    def _drain(self, message: messages.Drain) -> None:
+        self._finish(message.patience_s)
+
+    def _cut(self, _: messages.Cut) -> None:
+        if self._plane is not None:
+            self._plane.cut()
+        self._finish(0)
+
+    def _orphaned(self) -> None:
+        if not self._ending:
+            _log.error("worker {number}: the control plane is gone", number=self._number)
+            if self._port is not None:
+                # Whoever comes next wants the port, too.
+                self._port.stopListening()
+        self._finish(_ORPHAN_S)
+
+    def _finish(self, patience_s: float) -> None:
+        if not self._ending:
+            self._ending = True
+            self._owned(Deferred.fromCoroutine(self._close(patience_s)), "a worker could not end in order")
+
+    async def _close(self, patience_s: float) -> None:
+        if self._plane is not None and self._front is not None:
+            await end_replies(self._world, self._plane, self._front, self._port, patience_s)
+            await self._plane.close()
+        self._lag.stop()
+        if self._heart.running:
+            self._heart.stop()
+        self._link.close()
+        self._end(0)
+
+    def _owned(self, deferred: Deferred[Any], what: str) -> None:
+        def failed(failure: Any) -> None:
+            _log.failure(what, failure)
+            self._end(1)
+
+        deferred.addErrback(failed)
+
+
+def _unavailable() -> bytes:
+    """Give the whole reply for a connection that the control plane does not take."""
+    body = error_body(503, "service_unavailable", "the gateway cannot answer this now", None, "")
+    head = b"HTTP/1.1 503 Service Unavailable\r\nContent-Type: application/json\r\nRetry-After: 1\r\n"
+    return head + b"Connection: close\r\nContent-Length: %d\r\n\r\n" % len(body) + body
+
+
+def main() -> None:
+    """Run the worker whose number is the only argument, on the descriptors that it inherited."""
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)
+    for fd in range(LISTENER_FD, LOCK_FD + 1):
+        fcntl.fcntl(fd, fcntl.F_SETFD, fcntl.FD_CLOEXEC)
+    harden()
+    from twisted.internet import reactor
+    from twisted.internet.threads import deferToThread
+
+    looped: Any = reactor
+    status = [0]
+
+    def end(code: int) -> None:
+        status[0] = code
+        if looped.running:
+            looped.stop()
+
+    polling.install(looped)
+    worker = Worker(World(reactor=looped, in_thread=deferToThread), int(sys.argv[1]), end)
+    looped.callWhenRunning(worker.start)
+    looped.run(installSignalHandlers=False)
+    sys.stdout.flush()
+    os._exit(status[0])
