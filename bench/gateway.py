@@ -61,6 +61,7 @@ class Gateway:
     :ivar port: where it listens; 0 for a free one, which stays the same over restarts.
     :ivar workers: ``server.workers``; ``None`` leaves the setting out.
     :ivar pid: of the process that was started; workers are its children.
+    :ivar before: words before the command, of a program that runs it.
     """
 
     folder: Path
@@ -72,6 +73,7 @@ class Gateway:
     stream_port: int = 0
     pid: int | None = None
     headers: dict[str, str] = field(factory=dict)
+    before: tuple[str, ...] = ()
     _process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -122,7 +124,7 @@ class Gateway:
         environ = {**os.environ, "PYTHONPATH": str(ROOT)}
         begun = time.perf_counter()
         self._process = spawn(
-            [*command, "--listen", listen], SERVER_CORE, self.log, cwd=self.folder, env=environ
+            [*self.before, *command, "--listen", listen], SERVER_CORE, self.log, cwd=self.folder, env=environ
         )
         self.pid = self._process.pid
         if not self.headers:

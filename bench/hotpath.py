@@ -59,7 +59,7 @@ _USAGE = {
     "completion_tokens_details": {"reasoning_tokens": 0, "audio_tokens": 0},
 }
 _STREAM_HEAD = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n"
-_EVENTS = 50
+EVENTS = 50
 
 
 class _Transport:
@@ -206,7 +206,7 @@ def streamed(path: HotPath) -> Callable[[], None]:
     def one() -> None:
         path.request(raw)
         path.reply(_STREAM_HEAD)
-        for _ in range(_EVENTS):
+        for _ in range(EVENTS):
             path.reply(middle)
         path.reply(end)
         path.upstream.written.clear()
@@ -287,7 +287,7 @@ def main() -> None:
         path = build(folder, options.engine)
         todo = {
             "buffered": lambda: (buffered(path, options.size), 1),
-            "streamed": lambda: (streamed(path), _EVENTS),
+            "streamed": lambda: (streamed(path), EVENTS),
         }
         for name, make in todo.items():
             if options.only not in (None, name):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+import tomllib
 from pathlib import Path
 
 from twisted.trial.unittest import SynchronousTestCase
@@ -90,7 +91,7 @@ class TableTests(SynchronousTestCase):
         gates.keep({"a": 5}, "3.9", self.file)
         gates.keep({"a": 3}, "3.12", self.file)
         self.assertEqual(gates.expected("3.12", self.file), {"a": 3, "b": 2})
-        self.assertEqual(list(json.loads(self.file.read_text())), ["3.9", "3.12"])
+        self.assertEqual(list(tomllib.loads(self.file.read_text())), ["3.9", "3.12"])
 
     def test_unknown_version(self) -> None:
         """A version nobody has counted on is a failure that names the command."""
