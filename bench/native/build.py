@@ -2,7 +2,7 @@
 
 Programs that a package brings ready-made (the folder ``prebuilt``) win when they run on this machine.
 Otherwise they are compiled, into ``bench/build/`` in a clone and below the user's cache folder where
-that cannot be written. ``python -m bench.native.build [FOLDER]`` prints the paths, or compiles into
+there is none or it cannot be written. ``python -m bench.native.build [FOLDER]`` prints the paths, or compiles into
 ``FOLDER``.
 """
 
@@ -45,8 +45,8 @@ def runs(program: Path) -> bool:
 
 def cache_folder() -> Path:
     """Give where compiled programs stay: beside the sources, or in the user's cache."""
-    beside = HERE.parent / "build"
-    if os.access(beside if beside.is_dir() else beside.parent, os.W_OK):
+    beside, clone = HERE.parent / "build", HERE.parent.parent / "pyproject.toml"
+    if clone.exists() and os.access(beside if beside.is_dir() else beside.parent, os.W_OK):
         return beside
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "voidllm" / "bench"
 

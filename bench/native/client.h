@@ -10,6 +10,8 @@
 #include "common.h"
 #include <endian.h>
 
+#define EXTRA_MOST 64
+
 enum state { CLOSED, CONNECTING, IDLE, BUSY };
 /* In the order of OUTCOMES in generator.py. */
 enum outcome { OK, NO_CONNECT, STATUS, LENGTH, BODY, CUT, PROTOCOL, TIMEOUT, LOST, OUTCOMES };
@@ -28,7 +30,7 @@ struct conn {
 };
 
 static const char *path = "/v1/chat/completions";
-static const char *extra_headers[16];
+static const char *extra_headers[EXTRA_MOST];
 static int port, extra_count, streaming, epoll, timer, connecting, opened, tried;
 static uint64_t learned_length, learned_hash;
 static int learned;
@@ -324,17 +326,18 @@ static void read_body(const char *name) {
 }
 
 static void make_request(void) {
-    size_t length = 0;
+    size_t length = strlen(path) + body_length + 1024;
     if (!body_text) {
         body_text = strdup(streaming ? "{\"model\":\"mock\",\"stream\":true,\"messages\":[]}"
                                      : "{\"model\":\"mock\",\"messages\":[]}");
         body_length = strlen(body_text);
     }
-    request = malloc(body_length + 32768);
+    for (int i = 0; i < extra_count; i++) length += strlen(extra_headers[i]) + 2;
+    request = malloc(length);
     if (!request) die("malloc");
-    length = (size_t)sprintf(request, "POST %.2048s HTTP/1.1\r\nHost: 127.0.0.1:%d\r\nContent-Type: application/json\r\n",
+    length = (size_t)sprintf(request, "POST %s HTTP/1.1\r\nHost: 127.0.0.1:%d\r\nContent-Type: application/json\r\n",
                              path, port);
-    for (int i = 0; i < extra_count; i++) length += (size_t)sprintf(request + length, "%.1024s\r\n", extra_headers[i]);
+    for (int i = 0; i < extra_count; i++) length += (size_t)sprintf(request + length, "%s\r\n", extra_headers[i]);
     length += (size_t)sprintf(request + length, "Content-Length: %zu\r\n\r\n", body_length);
     memcpy(request + length, body_text, body_length);
     request_length = length + body_length;

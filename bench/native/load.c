@@ -51,7 +51,7 @@ static int options(int argc, char **argv) {
         if (!strcmp(name, "--port")) port = atoi(value);
         else if (!strcmp(name, "--path")) path = value;
         else if (!strcmp(name, "--body")) read_body(value);
-        else if (!strcmp(name, "--header") && extra_count < 16) extra_headers[extra_count++] = value;
+        else if (!strcmp(name, "--header") && extra_count < EXTRA_MOST) extra_headers[extra_count++] = value;
         else if (!strcmp(name, "--arrivals")) arrivals_file = value;
         else if (!strcmp(name, "--skip")) skip = strtoull(value, NULL, 10);
         else if (!strcmp(name, "--timeout")) timeout_ns = (uint64_t)(atof(value) * 1e9);
