@@ -150,6 +150,15 @@ class RefusedTests(SynchronousTestCase):
             self.refused(raw, "model")
         self.refused(b'{"model":"a","x":1,"x":2}', None)
 
+    def test_signs_of_a_form(self) -> None:
+        """Names with signs that mean something to a format are names like any others, twice or once."""
+        fields = b'"model": "m", "100%": 1, "%b": "%s", "%%": null'
+        self.assertEqual(len(parse(b"{%b}" % fields).fields), 4)
+        self.assertEqual(
+            parse(b"{%b}" % fields).encode("m", False), b'{"model":"m","100%":1,"%b":"%s","%%":null}'
+        )
+        self.refused(b'{%b, "%%%%": 1}' % fields, None)
+
     def test_padding_does_not_hide_a_duplicate(self) -> None:
         """White space that makes the lengths agree does not make the bytes agree."""
         for pad in range(40):

@@ -112,6 +112,19 @@ class FrontConnection(Protocol):
                 if len(self._buffer) > MAX_BACKLOG:
                     self.hold_reading(BACKLOG)
             else:
+                known = self.known
+                if (
+                    known is not None
+                    and self._phase == _IDLE
+                    and self.writable
+                    and not self._buffer
+                    and known.begins(data)
+                ):
+                    # What ``_advance`` comes to where nothing was begun, by five calls less.
+                    self._phase = _BODY
+                    self._watch.clear()
+                    self._begin(known.meaning, data, known.size, self._seconds())
+                    return
                 self._buffer = self._buffer + data if self._buffer else data
                 if self.writable:
                     self._advance()

@@ -7,7 +7,7 @@ the way it will look at them. Only the top level is parsed; values stay byte-exa
 from __future__ import annotations
 
 import re
-from typing import Any, Callable, Mapping
+from typing import Callable, Mapping
 
 import msgspec
 from msgspec import Raw
@@ -43,8 +43,9 @@ _PLAIN = _READ | {
     "presence_penalty",
     "frequency_penalty",
 }
-# How such a name begins its member in Python's own default style, which many clients send.
-_SPACED = {name: b', "%b": ' % name.encode("ascii") for name in _PLAIN}
+# How bodies with such names look in Python's own default style, which many clients send.
+_SPACED: dict[tuple[str, ...], bytes] = {}
+_MOST_FORMS = 256
 _MAX_MODEL_NAME = 256
 _MOST_FIELDS = 1000
 _NO_VALUE = Raw()
@@ -171,12 +172,14 @@ def _check_keys(raw: bytes, fields: Mapping[str, Raw]) -> None:
 
 
 def _spaced(fields: Mapping[str, Raw]) -> bytes:
-    parts: list[Any] = []
-    for name, raw in fields.items():
-        parts += (_SPACED.get(name) or b", " + _encode(name) + b": ", raw)
-    parts[0] = b"{" + parts[0][2:]
-    parts.append(b"}")
-    return b"".join(parts)
+    names = tuple(fields)
+    form = _SPACED.get(names)
+    if form is None:
+        members = (_encode(name).replace(b"%", b"%%") + b": %b" for name in names)
+        form = b"{" + b", ".join(members) + b"}"
+        if len(_SPACED) < _MOST_FORMS and fields.keys() <= _PLAIN:
+            _SPACED[names] = form
+    return form % tuple(fields.values())
 
 
 def _duplicate(raw: bytes, fields: Mapping[str, Raw]) -> str | None:
