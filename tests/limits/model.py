@@ -30,23 +30,33 @@ class Model:
 
     def fits(self, scopes: tuple[Scope, ...], tokens: int, now_ms: int) -> bool:
         """Say whether every limit of every scope has room."""
-        day, tick = now_ms // DAY_MS, now_ms // 1000
         for scope in scopes:
-            mine = [e for e in self.entries if (scope.kind, scope.id) in e.scopes]
-            minute = [e for e in mine if e.at_ms // 1000 > tick - 61]
-            in_day = [e for e in mine if e.day == day]
-            in_month = [e for e in mine if e.month == month_of(day)]
+            minute, minute_tokens, day, day_tokens, month_tokens = self.sums(scope, now_ms)
             limits = scope.limits
             for limit, used in (
-                (limits.requests_per_minute, sum(e.requests for e in minute) + 1),
-                (limits.requests_per_day, sum(e.requests for e in in_day) + 1),
-                (limits.tokens_per_minute, sum(e.tokens for e in minute) + tokens),
-                (limits.tokens_per_day, sum(e.tokens for e in in_day) + tokens),
-                (limits.tokens_per_month, sum(e.tokens for e in in_month) + tokens),
+                (limits.requests_per_minute, minute + 1),
+                (limits.requests_per_day, day + 1),
+                (limits.tokens_per_minute, minute_tokens + tokens),
+                (limits.tokens_per_day, day_tokens + tokens),
+                (limits.tokens_per_month, month_tokens + tokens),
             ):
                 if limit and used > limit:
                     return False
         return True
+
+    def sums(self, scope: Scope, now_ms: int) -> tuple[int, int, int, int, int]:
+        """Give requests and tokens of the minute and of the day, and tokens of the month."""
+        day, tick = now_ms // DAY_MS, now_ms // 1000
+        mine = [e for e in self.entries if (scope.kind, scope.id) in e.scopes]
+        minute = [e for e in mine if e.at_ms // 1000 > tick - 61]
+        in_day = [e for e in mine if e.day == day]
+        return (
+            sum(e.requests for e in minute),
+            sum(e.tokens for e in minute),
+            sum(e.requests for e in in_day),
+            sum(e.tokens for e in in_day),
+            sum(e.tokens for e in mine if e.month == month_of(day)),
+        )
 
     def count(self, scopes: tuple[Scope, ...], tokens: int, now_ms: int) -> Entry:
         """Count an admitted request."""

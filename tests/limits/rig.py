@@ -7,7 +7,7 @@ from typing import Any, Iterable
 from zope.interface import implementer
 
 from voidllm.core.interfaces import ILimiter
-from voidllm.core.principal import Scope
+from voidllm.core.principal import Limits, Scope
 from voidllm.limits.reservation import UNLIMITED
 from voidllm.limits.shared import SharedLimiter
 from voidllm.limits.shared_table import SharedTable, blank_table
@@ -56,3 +56,11 @@ class Rotating:
 
     def _owner(self, reservation: Any) -> SharedLimiter:
         return self._owners.get(id(reservation), (None, self.limiters[0]))[1]
+
+
+def hammered(cap: int) -> tuple[Scope, ...]:
+    """Give the scopes that :mod:`tests.limits.hammer` asks for; ``cap`` requests a minute pass."""
+    return (
+        Scope("key", "1", Limits(requests_per_minute=cap), 0),
+        Scope("org", "1", Limits(tokens_per_minute=3 * cap + 2), 1),
+    )
