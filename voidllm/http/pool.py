@@ -102,7 +102,7 @@ class UpstreamPool:
             self._timer = self.world.reactor.callLater(self.settings.tick_s, self._sweep)
         if self._closed:
             self._fail_soon(call, "closed")
-        elif group.idle and not group.waiting and self._reuse(group, call, now):
+        elif not group.waiting and group.idle and self._reuse(group, call, now):
             pass
         elif group.total < self.settings.max_per_origin:
             self._open(group, call, now)

@@ -100,7 +100,7 @@ class UpstreamConnection(Protocol):
             self.pause()
         body = request.body
         if isinstance(body, bytes):
-            self._send(call.head + body if body else call.head)
+            self._send(call.head + body)
             return
         # By the transport, as the body, so that they cannot change places.
         self.transport.write(call.head)

@@ -272,17 +272,11 @@ class Exchange:
         if not self._finish():
             return False
         deployment = self.deployment
-        self.admission.settle(
-            Outcome(
-                status,
-                code,
-                deployment.key if deployment else "",
-                deployment.provider if deployment else "",
-                metered.tokens,
-                metered.source,
-                ttft_ms,
-            )
+        assert deployment is not None
+        outcome = Outcome(
+            status, code, deployment.key, deployment.provider, metered.tokens, metered.source, ttft_ms
         )
+        self.admission.settle(outcome)
         return True
 
     def cancel_call(self) -> None:

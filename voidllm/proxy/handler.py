@@ -36,8 +36,9 @@ class ProxyHandler:
 
     def handle(self, request: Request, responder: Any) -> None:
         """Answer one request."""
+        core = self._core
         try:
-            principal = self._core.gate.identify(
+            principal = core.gate.identify(
                 request.headers, request.client, request.request_id, request.started_s, request.memo
             )
         except Refusal as refusal:
@@ -48,10 +49,9 @@ class ProxyHandler:
         if endpoint is not None:
             if request.method != b"POST":
                 self._refuse(request, responder, principal, endpoint.name, _not_allowed(b"POST"))
-            elif endpoint.multipart:
-                MultipartExchange(self._core, endpoint, request, responder, principal).begin()
             else:
-                JSONExchange(self._core, endpoint, request, responder, principal).begin()
+                exchange = MultipartExchange if endpoint.multipart else JSONExchange
+                exchange(core, endpoint, request, responder, principal).begin()
         elif request.path == MODELS or request.path.startswith(MODELS + b"/"):
             if request.method not in (b"GET", b"HEAD"):
                 self._refuse(request, responder, principal, "models", _not_allowed(b"GET, HEAD"))
