@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from typing import Any
 
 from twisted.application.service import IService
@@ -37,6 +38,13 @@ def makeService(options: dict[str, Any]) -> IService:
 
     :raises SystemExit: with a readable message if the configuration cannot be used.
     """
-    from voidllm.service import make_service
+    # What is there now stays; what comes is next to no garbage, and looking for it, again and
+    # again over all that was imported before, was 50 ms of a start's 500.
+    gc.freeze()
+    gc.disable()
+    try:
+        from voidllm.service import make_service
 
-    return make_service(options["config"], options["listen"])
+        return make_service(options["config"], options["listen"])
+    finally:
+        gc.enable()
