@@ -122,6 +122,8 @@ class Gateway:
         listen = f"tcp:{self.port}:interface=127.0.0.1:backlog=4096"
         command = [venv_program("twistd"), "-n", "--pidfile=", "voidllm", "--config", str(self.config)]
         environ = {**os.environ, "PYTHONPATH": str(ROOT)}
+        # An installed gateway's modules are compiled; here the first start does that, not each.
+        environ.pop("PYTHONDONTWRITEBYTECODE", None)
         begun = time.perf_counter()
         self._process = spawn(
             [*self.before, *command, "--listen", listen], SERVER_CORE, self.log, cwd=self.folder, env=environ
