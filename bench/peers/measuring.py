@@ -24,6 +24,7 @@ RATE = 500.0
 CONNECTIONS = 256
 #: Requests that a window should hold for its P99 to mean something, unless that takes too long.
 _ENOUGH, _LONGEST_S = 300, 6.0
+_WARMUP_S, _LONGEST_ROUND_S = 0.3, 10.0
 #: The last reply may come so long after its request was due, and a tenth of the window.
 _DRAIN_S = 0.2
 
@@ -98,9 +99,10 @@ class Measuring:
             self.sleep(self.effort.rest_s)
             memory = {"idle": _rss(contender)}
             side = self._side(contender)
-            self._closed(side, 64, 0.5)
+            # Warms it up as well.
+            speed = self._closed(side, 8, 1.0).rps
             one = self._one_at_a_time(name, side)
-            closed = self._closed(side, CONNECTIONS, self.effort.closed_s)
+            closed = self._saturated(name, side, speed)
             memory["loaded"] = round(sum(closed.watched_rss_kb) / 1024, 1)
             self.sleep(self.effort.rest_s)
             frontier = self._frontier(name, side, closed.rps)
@@ -126,12 +128,22 @@ class Measuring:
         lines = tuple(f"{name}: {value}" for name, value in contender.headers.items())
         return Side(PROXIED, contender.port, lines, path_of, contender.pids)
 
-    def _closed(self, side: Side, connections: int, seconds: float) -> ClosedRun:
+    def _closed(self, side: Side, connections: int, seconds: float, warmup: float = _WARMUP_S) -> ClosedRun:
         headers = (*headers_of(LLM), *side.headers)
         path = side.path_of(LLM) or ""
         return generator.closed(
-            side.port, self.body, headers, connections, seconds, side.watch(), LOAD_CORE, path, 0.3
+            side.port, self.body, headers, connections, seconds, side.watch(), LOAD_CORE, path, warmup
         )
+
+    def _saturated(self, name: str, side: Side, speed: float) -> ClosedRun:
+        """Saturate it with :data:`CONNECTIONS`, for some rounds of all of them.
+
+        :param speed: what few connections get, which tells how long a round may take.
+        """
+        self.tell.block(f"{name}, {CONNECTIONS} connections", side.name, 0, 1)
+        round_s = min(_LONGEST_ROUND_S, CONNECTIONS / max(speed, 1.0))
+        seconds = max(self.effort.closed_s, 3 * round_s)
+        return self._closed(side, CONNECTIONS, seconds, max(_WARMUP_S, round_s))
 
     def _one_at_a_time(self, name: str, side: Side) -> dict[str, Any]:
         """Measure both ways in turn with one connection that asks again when it has its reply."""
