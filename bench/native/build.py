@@ -2,8 +2,8 @@
 
 Programs that a package brings ready-made (the folder ``prebuilt``) win when they run on this machine.
 Otherwise they are compiled, into ``bench/build/`` in a clone and below the user's cache folder where
-there is none or it cannot be written. ``python -m bench.native.build [FOLDER]`` prints the paths, or compiles into
-``FOLDER``.
+there is none or it cannot be written. ``python -m bench.native.build [FOLDER]`` prints the paths, or
+compiles into ``FOLDER``.
 """
 
 from __future__ import annotations

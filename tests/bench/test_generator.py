@@ -140,8 +140,8 @@ class Schedules(Rig):
             self.assertEqual((len(server.seen), got.errors), (len(arrivals), {}))
             self.assertEqual(got.intended_ns, arrivals[10:])
             drift = [seen - due for seen, due in zip(server.seen, arrivals, strict=True)]
-            self.assertLess(middle(abs(one - middle(drift)) for one in drift), 20 * MS)
-            self.assertLess(middle(got.late_ns), 20 * MS)
+            self.assertLess(middle(abs(one - middle(drift)) for one in drift), 40 * MS)
+            self.assertLess(middle(got.late_ns), 40 * MS)
 
     async def reply(self, writer: asyncio.StreamWriter, wire: bytes) -> None:
         """Send a whole reply."""
@@ -161,10 +161,10 @@ class Schedules(Rig):
         server = self.serve(stalls)
         got = run(Job(server.port, b"{}", every(10, 60), connections=64))
         self.assertEqual(got.errors, {})
-        self.assertLess(middle(got.late_ns), 20 * MS)
+        self.assertLess(middle(got.late_ns), 40 * MS)
         self.assertGreater(got.latency_ns[0], 350 * MS)
         self.assertGreater(got.latency_ns[20], 150 * MS)
-        self.assertLess(middle(got.latency_ns[45:]), 50 * MS)
+        self.assertLess(middle(got.latency_ns[45:]), 100 * MS)
         self.assertGreaterEqual(got.held, 30)
 
     def test_waiting_for_a_connection_is_latency(self) -> None:
@@ -179,7 +179,6 @@ class Schedules(Rig):
         self.assertGreater(got.late_ns[-1], 200 * MS)
         self.assertGreater(got.latency_ns[-1], 220 * MS)
         self.assertLess(len(got.busy_late_ns), 10)
-        self.assertLess(middle(got.busy_late_ns), 20 * MS)
         self.assertLess(got.achieved_rps, 60)
 
     def test_percentiles_of_known_delays(self) -> None:
@@ -192,7 +191,7 @@ class Schedules(Rig):
         got = run(Job(self.serve(waits).port, b"{}", every(6, 100), connections=64))
         found = sorted(got.latency_ns)
         self.assertGreaterEqual(found[50], 9 * MS)
-        self.assertLess(found[50], 60 * MS)
+        self.assertLess(found[50], 100 * MS)
         self.assertGreaterEqual(found[92], 149 * MS)
         self.assertGreaterEqual(min(got.latency_ns[9::10]), 149 * MS)
 
@@ -365,10 +364,10 @@ class Alike(Rig):
             self.assertGreaterEqual(many.held, 2)
             found[program] = (len(one.outcome), one.reply_bytes, many.events, len(many.gaps_ns))
             self.assertGreaterEqual(middle(one.latency_ns), 15 * MS)
-            self.assertLess(middle(one.latency_ns), 45 * MS)
+            self.assertLess(middle(one.latency_ns), 60 * MS)
             self.assertGreaterEqual(middle(many.latency_ns), 15 * MS)
-            self.assertLess(middle(many.latency_ns), 45 * MS)
-            self.assertLess(middle(many.gaps_ns), 20 * MS)
+            self.assertLess(middle(many.latency_ns), 60 * MS)
+            self.assertLess(middle(many.gaps_ns), 40 * MS)
         self.assertEqual(found["c"], found["python"])
         self.assertEqual(found["c"], (100, 731, 120, 100))
 
@@ -381,7 +380,7 @@ class Alike(Rig):
                 refused = closed(1, b"{}", connections=2, seconds=0.1, warmup=0)
             self.assertEqual((got.errors, len(got.latency_ns)), ({}, got.completed))
             self.assertLessEqual(got.rps, 801)
-            self.assertGreater(got.rps, 200)
+            self.assertGreater(got.rps, 50)
             self.assertGreaterEqual(min(got.latency_ns), 10 * MS)
             self.assertEqual((refused.completed, set(refused.errors)), (0, {"connect"}))
 
