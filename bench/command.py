@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shlex
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +13,7 @@ from . import document as documents
 from . import peers
 from .environment import BUSY_MOST, busy, describe, stolen
 from .generator import GeneratorFailed
-from .harness import Failed
+from .harness import Failed, must_be_free
 from .native.build import NoCompiler
 from .progress import Progress
 from .rig import Rig
@@ -45,6 +47,8 @@ class Command:
         self.peers: dict[str, Any] = {}
         self.problems: list[str] = []
         self.environment: dict[str, Any] = {}
+        program = "voidllm bench" if __name__.startswith("voidllm.") else "./dev bench"
+        self.line = shlex.join([*program.split(), *sys.argv[1:]])
         names = (options.get("against") or "").split(",")
         self.against = [name.strip() for name in names if name.strip()]
 
@@ -57,6 +61,8 @@ class Command:
             from .html import require_matplotlib
 
             require_matplotlib()
+        if self.options["port"]:
+            must_be_free(self.options["port"])
         interrupted = False
         try:
             if self._with_peers:
@@ -118,7 +124,7 @@ class Command:
             self.reports.append(report)
             try:
                 run_scenario(rig, one, wish, self.progress, report)
-            except Failed as error:
+            except (Failed, GeneratorFailed) as error:
                 if self.scenario != "all":
                     raise
                 self.failures[name] = str(error)
@@ -141,6 +147,7 @@ class Command:
             self.scenario,
             self.reports,
             self.environment,
+            command=self.line,
             peers=self.peers,
             failures=self.failures,
             interrupted=interrupted,

@@ -16,6 +16,7 @@ def document(
     reports: Sequence[Report],
     environment: Mapping[str, Any],
     *,
+    command: str = "",
     peers: Mapping[str, Any] | None = None,
     failures: Mapping[str, str] | None = None,
     interrupted: bool = False,
@@ -26,12 +27,14 @@ def document(
     For one scenario ``results`` are its parts. For several, each has its own in ``scenarios`` and
     ``results`` has them by scenario.
 
+    :param command: the command line, for whoever wants to run it again.
     :param failures: scenarios that could not be run, and why.
     :param problems: what casts doubt on everything, like a busy machine.
     """
     failures = dict(failures or {})
     shared: dict[str, Any] = {
         "scenario": name,
+        "command": command,
         "valid": bool(reports) and all(r.valid for r in reports) and not interrupted and not failures,
         "complete": not interrupted and not failures and all(r.complete for r in reports),
         "environment": dict(environment),

@@ -165,13 +165,13 @@ def samples_json(samples: Sequence[Sample]) -> list[dict[str, Any]]:
 
 def slopes(samples: Sequence[Sample]) -> dict[str, Mapping[str, float] | None]:
     """Fit lines through memory, descriptors and lag, per minute."""
+    readings: dict[str, list[tuple[float, float | None]]] = {
+        "rss_mb_per_min": [(s.at / 60, s.rss_mb) for s in samples],
+        "descriptors_per_min": [(s.at / 60, s.descriptors) for s in samples],
+        "loop_lag_p99_us_per_min": [(s.at / 60, s.lag_us) for s in samples],
+    }
     found: dict[str, Mapping[str, float] | None] = {}
-    for name, value_of in (
-        ("rss_mb_per_min", lambda s: s.rss_mb),
-        ("descriptors_per_min", lambda s: s.descriptors),
-        ("loop_lag_p99_us_per_min", lambda s: s.lag_us),
-    ):
-        points = [(s.at / 60, float(value_of(s))) for s in samples if value_of(s) is not None]
-        line = slope(points)
-        found[name] = line and {"slope": round(line.per_unit, 4), "error": round(line.error, 4)}
+    for name, points in readings.items():
+        line = slope([(at, value) for at, value in points if value is not None])
+        found[name] = {"slope": round(line.per_unit, 4), "error": round(line.error, 4)} if line else None
     return found

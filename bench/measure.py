@@ -13,7 +13,7 @@ from attrs import field, frozen
 
 from . import generator
 from .generator import Job, Run
-from .harness import children
+from .harness import Failed, children
 from .schedules import Leg, Schedule, draw
 from .subjects import SMALL, Subject, body_of, chat_body, headers_of
 
@@ -46,12 +46,12 @@ class Phase:
 
     :ivar seconds: of load on the proxied way, all blocks together.
     :ivar direct_share: length of a direct block by that of a proxied one.
-    :ivar warmup_s: of each block: sent and checked, but in no figure. Of streams it must be longer than
-        a stream, so that as many run at the beginning of a block as at its end.
+    :ivar warmup_s: of each block, but at most a quarter of it: sent and checked, but in no figure. Of
+        streams it must be longer than a stream, so that as many run at the beginning as at the end.
     :ivar life_s: how long a request takes at least, for the number of connections.
     :ivar sample_s: how often the gateway is looked at.
     :ivar scrape_every: every how many looks its metrics are read; 0 for only between blocks.
-    :ivar tokens: events that a stream must have.
+    :ivar tokens: events that a stream must have, ``token_ms`` milliseconds apart.
     """
 
     title: str
@@ -64,6 +64,7 @@ class Phase:
     sample_s: float = 1.0
     scrape_every: int = 0
     tokens: int = 0
+    token_ms: float = 0.0
 
 
 @frozen
@@ -125,7 +126,8 @@ def schedule(part: Part, phase: Phase, seconds: float, seed: str | None) -> tupl
     :returns: the schedule, and how many of its first requests are warm-up.
     """
     legs = part.legs(seconds)
-    warm = Leg(_WARMUP, phase.warmup_s, legs[0].rate)
+    warmup_s = phase.warmup_s if part.stream else min(phase.warmup_s, seconds / 4)
+    warm = Leg(_WARMUP, warmup_s, legs[0].rate)
     drawn = draw((warm, *legs), None if seed is None else Random(seed))
     return drawn, drawn.count(_WARMUP)
 
@@ -154,6 +156,8 @@ def run_phase(
     :param core: where the generator runs.
     :param even: requests leave at equal distances instead of at random.
     :param done: gets the blocks one by one, so that those measured before an interruption are there.
+    :raises Failed: a block would have no request.
+    :raises GeneratorFailed: the generator did not run to its end.
     """
     begun = time.monotonic()
     total = phase.blocks * len(sides)
@@ -169,6 +173,11 @@ def run_phase(
             jobs = []
             for part in parts:
                 drawn, skip = schedule(part, phase, seconds, None if even else f"{seed}-{turn}-{part.key}")
+                if skip == len(drawn.arrivals):
+                    raise Failed(
+                        f"{phase.title}: a block of {seconds:g} s has no request at this rate; "
+                        "a longer duration or a higher rate is needed"
+                    )
                 jobs.append((part, drawn, skip))
             runs = _together(
                 [

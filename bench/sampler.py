@@ -15,6 +15,8 @@ from .harness import family, rss_mb
 
 #: The metric in which the gateway says how late its event loop is.
 LAG = "voidllm_event_loop_lag_seconds"
+#: The metric in which it says how much time it added to requests.
+ADDED = "voidllm_added_seconds"
 _LINE = re.compile(r"^(\w+)(?:\{(.*)\})? (\S+)$")
 _BOUND = re.compile(r'\ble="([^"]+)"')
 

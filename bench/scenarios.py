@@ -33,7 +33,6 @@ class Scenario:
     :ivar rps: the rate when none is given; ``peak`` times as much is the most that it asks for.
     :ivar seconds: the duration when none is given.
     :ivar apart: the gateway has a core of its own, generator and mock share another; else all share all.
-    :ivar events: of the mock's streams, with the microseconds between them.
     """
 
     name: str
@@ -43,7 +42,6 @@ class Scenario:
     phases: Callable[[float, float], tuple[Phase, ...]]
     peak: float = 1.0
     apart: bool = True
-    events: tuple[int, int] | None = None
 
 
 def flat(rate: float) -> Callable[[float], tuple[Leg, ...]]:
@@ -98,11 +96,15 @@ def _endurance(rate: float, seconds: float) -> tuple[Phase, ...]:
     return (Phase("LLM", (part,), seconds, blocks=blocks, direct_share=0.1, sample_s=every, scrape_every=1),)
 
 
-def streaming(rate: float, seconds: float, tokens: int = TOKENS, token_ms: float = TOKEN_MS) -> Phase:
-    """Give a phase of streams with so many tokens, so far apart."""
-    life = DELAY_S + tokens * token_ms / 1000
+def _realistic(rate: float, seconds: float) -> tuple[Phase, ...]:
+    # A stream that is longer than a block would make a short run long.
+    tokens = min(TOKENS, max(5, int(seconds / 5 * 1000 / TOKEN_MS)))
+    life = DELAY_S + tokens * TOKEN_MS / 1000
     part = Part(LLM.key, LLM, flat(rate), stream=True)
-    return Phase("LLM streams", (part,), seconds, warmup_s=life * 1.1, life_s=life, tokens=tokens)
+    title = f"LLM, streams of {tokens} tokens"
+    return (
+        Phase(title, (part,), seconds, warmup_s=life * 1.1, life_s=life, tokens=tokens, token_ms=TOKEN_MS),
+    )
 
 
 SCENARIOS: Mapping[str, Scenario] = {
@@ -139,8 +141,7 @@ SCENARIOS: Mapping[str, Scenario] = {
             f"50 streams a second of {TOKENS} tokens, {TOKEN_MS} ms apart",
             50,
             120,
-            lambda rate, seconds: (streaming(rate, seconds),),
-            events=(TOKENS, TOKEN_MS * 1000),
+            _realistic,
         ),
     )
 }

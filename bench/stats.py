@@ -78,6 +78,27 @@ def _widen(blocks: int) -> float:
     return student / z * math.sqrt(blocks / free)
 
 
+def _redraw(side: Sequence[Samples], weights: Sequence[int], share: float, rng: Random) -> int:
+    """Draw the quantile of a side whose blocks are each resampled, with as many samples as they have.
+
+    Of one block, and of blocks that are alike, that is the quantile at a Beta. Where blocks lie apart, fewer
+    of their samples can change sides of the quantile, as if there were more samples altogether: the counts'
+    variance is the sum of p(1-p) of each block instead of that of the whole.
+    """
+    value = weighted_quantile(side, weights, share)
+    count = spread = below = 0.0
+    for block, weight in zip(side, weights, strict=True):
+        under = bisect_right(block, value)
+        count += len(block) * weight
+        below += under * weight
+        spread += weight * under * (1 - under / len(block))
+    whole = below * (1 - below / count)
+    scale = min(1e6, max(1.0, whole / spread if spread > 0 else 1e6)) if whole > 0 else 1.0
+    rank = min(count, max(1.0, share * count))
+    drawn = rng.betavariate(rank * scale, (count - rank) * scale + 1)
+    return weighted_quantile(side, weights, drawn)
+
+
 def overhead(
     direct: Sequence[Samples], proxied: Sequence[Samples], share: float, rng: Random, repeats: int = 400
 ) -> Interval:
@@ -100,11 +121,7 @@ def overhead(
         weights = [0] * len(pairs)
         for _ in pairs:
             weights[rng.randrange(len(pairs))] += 1
-        drawn = []
-        for side in sides:
-            count = sum(len(block) * weight for block, weight in zip(side, weights, strict=True))
-            rank = min(count, max(1, math.ceil(share * count)))
-            drawn.append(weighted_quantile(side, weights, rng.betavariate(rank, count - rank + 1)))
+        drawn = [_redraw(side, weights, share, rng) for side in sides]
         found.append(drawn[1] - drawn[0])
     found.sort()
     widen = _widen(len(pairs))

@@ -13,13 +13,11 @@ from .harness import CORES, Failed
 from .measure import DIRECT, PROXIED, Block, Phase, Side, run_phase
 from .progress import Progress
 from .rig import Rig
-from .sampler import LAG, Sampler, parse
+from .sampler import ADDED, LAG, Sampler, parse
 from .scenarios import Scenario
 from .streams import stream_figures
-from .validity import Alone, gateway_saturated, judge, mostly_failed
+from .validity import DRIVABLE, Alone, gateway_saturated, judge, mostly_failed
 
-#: Of what mock and generator can do alone in a closed loop, so much can be driven at fixed times.
-DRIVABLE = 0.8
 #: Slopes of shorter phases are of caches that fill.
 LONG_S = 60.0
 
@@ -115,8 +113,6 @@ def run_scenario(rig: Rig, scenario: Scenario, wish: Wish, progress: Progress, r
     sides = [rig.direct(), rig.proxied()]
     report.pinned = scenario.apart
     core = rig.pin(scenario.apart)
-    if scenario.events is not None:
-        rig.mock.configure(events=scenario.events[0], interval_us=scenario.events[1])
     try:
         for phase in scenario.phases(report.rps, report.seconds):
             progress.phase(f"{scenario.name}: {phase.title}, {report.rps:,.0f} rps")
@@ -140,7 +136,9 @@ def _phase(
     sampler = Sampler(
         lambda: rig.gateway.pid, rig.metrics, every_s=phase.sample_s, scrape_every=phase.scrape_every
     )
-    before = parse(rig.metrics(), LAG)
+    if phase.tokens:
+        rig.mock.configure(events=phase.tokens, interval_us=round(phase.token_ms * 1000))
+    before = rig.metrics()
     rig.mock_late_ns()
     sampler.start()
     try:
@@ -148,14 +146,7 @@ def _phase(
     finally:
         sampler.stop()
         _conclude(phase, blocks, sampler, wish.seed, report)
-    lag = parse(rig.metrics(), LAG).since(before)
-    gateway = {
-        f"loop_lag_{name}_us": None if (value := lag.quantile(share)) is None else round(value * 1e6, 1)
-        for name, share in (("p50", 0.5), ("p99", 0.99))
-    }
-    for part in phase.parts:
-        if "gateway" in report.results[part.key]:
-            report.results[part.key]["gateway"] |= gateway
+    _own_view(phase, before, rig.metrics(), report)
     verdict = judge(blocks, rig.alone, rig.mock_late_ns(), cores)
     for part in phase.parts:
         if any(block.key == part.key for block in blocks):
@@ -166,6 +157,31 @@ def _phase(
     report.reasons += [f"{phase.title}: {text}" for text in mostly_failed(blocks)]
     if gateway_saturated(blocks):
         report.notes.append(f"{phase.title}: the gateway did not answer all that it was asked")
+
+
+def _own_view(phase: Phase, before: str, after: str, report: Report) -> None:
+    """Put what the gateway says about itself beside what was measured from outside."""
+    lag = parse(after, LAG).since(parse(before, LAG))
+    added = parse(after, ADDED).since(parse(before, ADDED))
+    for part in phase.parts:
+        found = report.results[part.key]
+        if "gateway" not in found:
+            continue
+        for name, share in (("p50", 0.5), ("p99", 0.99)):
+            found["gateway"][f"loop_lag_{name}_us"] = _us(lag.quantile(share))
+        own = _us(added.quantile(0.5))
+        outside = found.get("overhead", {}).get("p50_us")
+        # Parts that run together are in one histogram.
+        if own is not None and outside and len(phase.parts) == 1:
+            found["self_reported"] = {
+                "added_p50_us": own,
+                "added_p99_us": _us(added.quantile(0.99)),
+                "of_outside_p50": round(own / outside, 3),
+            }
+
+
+def _us(seconds: float | None) -> float | None:
+    return None if seconds is None else round(seconds * 1e6, 1)
 
 
 def _conclude(phase: Phase, blocks: Sequence[Block], sampler: Sampler, seed: int, report: Report) -> None:

@@ -44,7 +44,7 @@ def scenario_lines(part: Mapping[str, Any], results: Mapping[str, Any]) -> list[
                 rows.append((f"{key} {way}", *_way(figures)))
         if found.get("overhead"):
             names = (("P50", "p50"), ("P90", "p90"), ("P99", "p99"), ("P99.9", "p999"))
-            parts = [f"{title} {_added(found['overhead'], point)}" for title, point in names]
+            parts = [f"{title} {with_interval(found['overhead'], point)}" for title, point in names]
             after.append(f"{key}: added: " + ", ".join(parts))
         after += _details(key, found)
     lines = aligned(rows) if len(rows) > 1 else []
@@ -59,7 +59,7 @@ def invalid_lines(part: Mapping[str, Any]) -> list[str]:
         lines.append("INVALID: these figures are not about the gateway:")
         lines += [f"  {reason}" for reason in part["reasons"]]
         if part["could_drive_rps"]:
-            lines.append(f"  this machine could have driven about {part['could_drive_rps']:,.0f} rps")
+            lines.append(f"  generator and mock could have driven about {part['could_drive_rps']:,.0f} rps")
     return lines
 
 
@@ -75,7 +75,8 @@ def _way(figures: Mapping[str, Any]) -> list[str]:
     ]
 
 
-def _added(overhead: Mapping[str, Any], point: str) -> str:
+def with_interval(overhead: Mapping[str, Any], point: str) -> str:
+    """Give a difference of percentiles with its 95 % interval."""
     low, high = overhead[f"{point}_ci_us"]
     return f"{micro(overhead[f'{point}_us'])} [{micro(low)}, {micro(high)}]"
 
@@ -97,6 +98,12 @@ def _details(key: str, found: Mapping[str, Any]) -> list[str]:
         for name, line in gateway["slopes"].items():
             if line and gateway["long"]:
                 lines.append(f"{key}: slope {name}: {line['slope']:+g} (standard error {line['error']:g})")
+    own = found.get("self_reported")
+    if own:
+        lines.append(
+            f"{key}: the gateway's own figure of added time: P50 {micro(own['added_p50_us'])},"
+            f" {own['of_outside_p50']:.0%} of what was measured from outside"
+        )
     for way, burst in found.get("burst", {}).items():
         legs = ", ".join(f"{leg} {micro(f['p99_us'])}" for leg, f in burst["legs"].items())
         recovery = burst["recovery_s"]
@@ -118,9 +125,8 @@ def _details(key: str, found: Mapping[str, Any]) -> list[str]:
         ("added_token_delay_proxied", "added inter-token delay"),
     ):
         if streaming.get(name):
-            lines.append(
-                f"{key}: {title}: P50 {_added(streaming[name], 'p50')}, P99 {_added(streaming[name], 'p99')}"
-            )
+            p50, p99 = (with_interval(streaming[name], point) for point in ("p50", "p99"))
+            lines.append(f"{key}: {title}: P50 {p50}, P99 {p99}")
     return lines
 
 

@@ -214,7 +214,9 @@ class Targets:
             connections=count,
         )
         turns = self.effort.stream_turns
-        phase = Phase("500 streams", (part,), ramp * turns, turns, warmup_s=0, tokens=events)
+        phase = Phase(
+            "500 streams", (part,), ramp * turns, turns, warmup_s=0, tokens=events, token_ms=interval_s * 1000
+        )
         blocks = self._blocks(phase, [self.rig.direct(), self.rig.proxied(), *self._floor(streams=True)])
         per: dict[str, float] = {}
         delay: dict[str, float] = {}

@@ -14,6 +14,10 @@ LATE_P50_NS = 150_000
 LATE_P99_NS = 3_000_000
 #: Share of the core that generator and mock have together.
 CORE_SHARE = 0.9
+#: With less of it they were not at their end, whatever else was wrong.
+IDLE_SHARE = 0.5
+#: Of what mock and generator can do alone in a closed loop, so much can be driven at fixed times.
+DRIVABLE = 0.8
 #: Lateness of the mock's timer.
 MOCK_LATE_P99_NS = 3_000_000
 
@@ -74,9 +78,10 @@ def judge(
             reasons.append(f"the mock's timer was late: P99 {mock_late_p99_ns / 1e3:.0f} us")
     if not reasons:
         return Verdict(seen=seen)
-    could = rate * CORE_SHARE / share if share > CORE_SHARE else rate * 0.8
-    if alone.rps:
-        could = min(could, alone.rps * 0.8)
+    if share <= IDLE_SHARE:
+        reasons.append(f"they used only {share:.0%} of their core: others, or the host, were in the way")
+    driven = rate * CORE_SHARE / share if share > IDLE_SHARE else alone.rps or rate
+    could = min(driven, alone.rps * DRIVABLE) if alone.rps else driven
     return Verdict(tuple(reasons), round(could), seen)
 
 

@@ -6,7 +6,7 @@ project = "VoidLLM"
 author = "The VoidLLM authors"
 project_copyright = "2026, The VoidLLM authors"
 release = version = __version__
-extensions: list[str] = []
+extensions = ["myst_parser"]
 exclude_patterns = ["_build"]
 html_theme = "furo"
 html_title = f"VoidLLM {release}"
