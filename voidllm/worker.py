@@ -8,6 +8,7 @@ the line to the control plane breaks.
 from __future__ import annotations
 
 import fcntl
+import gc
 import os
 import signal
 import socket
@@ -222,6 +223,7 @@ def main() -> None:
     from twisted.internet import reactor
     from twisted.internet.threads import deferToThread
 
+    gc.enable()
     looped: Any = reactor
     status = [0]
 
