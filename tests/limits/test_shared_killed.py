@@ -146,7 +146,7 @@ class KilledTests(SynchronousTestCase):
 class ReadTests(SynchronousTestCase):
     """One process reads between any two words that another writes."""
 
-    @settings(max_examples=80)
+    @settings(max_examples=40)
     @given(st.integers(0, 2**32), st.booleans())
     def test_never_too_little(self, seed: int, long: bool) -> None:
         """What is read, at that moment or later, is never less than what counts before and after."""

@@ -303,7 +303,7 @@ class SharedLimiter:
         steady_ms = now_ms + self._offset_ms
         behind_ms = self._steady_ms - steady_ms
         self._wall_ms = now_ms
-        if began or behind_ms >= TICK_MS or steady_ms // TICK_MS != self._tick:
+        if behind_ms >= TICK_MS or steady_ms // TICK_MS != self._tick:
             steady_ms = self._meet(now_ms, began)
         elif behind_ms > 0:
             steady_ms = self._steady_ms
