@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from voidllm import __version__
+from voidllm.cli.bench import bench
 from voidllm.cli.check import check_config
 from voidllm.cli.keys import keys
 from voidllm.cli.serve import serve
@@ -56,3 +57,4 @@ main.add_command(serve)
 main.add_command(check_config)
 main.add_command(keys)
 main.add_command(usage)
+main.add_command(bench)
