@@ -198,7 +198,8 @@ class Gateway:
                 delay_s = min(retry_s(attempt), began_s + _IN_USE_S - self.world.reactor.seconds())
                 if delay_s <= 0:
                     raise
-                if attempt == 0:
+                # Not at first: a command may just have looked whether somebody is here.
+                if attempt == 1:
                     wait = f"{_IN_USE_S:g}"
                     _log.warn("{problem}; it is given {wait} s to end", problem=str(problem), wait=wait)
             except _AWAY as problem:

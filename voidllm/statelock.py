@@ -1,4 +1,4 @@
-"""One gateway to a state folder, its workers included."""
+"""One gateway to a state folder, its workers included; operators' commands look at the lock, too."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import os
 from voidllm.core.errors import StateInUse
 from voidllm.core.world import FileSystem
 
-_NAME = "gateway.lock"
+_NAME = "control.lock"
 
 
 def take(fs: FileSystem, state_dir: str) -> int:

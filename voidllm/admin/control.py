@@ -7,7 +7,6 @@ and by the credentials that the kernel has of the peer.
 from __future__ import annotations
 
 import errno
-import fcntl
 import os
 import socket
 import stat
@@ -16,7 +15,6 @@ from typing import Any, Callable
 
 from twisted.internet.interfaces import IReactorUNIX
 from twisted.internet.protocol import Factory, Protocol
-from twisted.internet.task import deferLater
 from twisted.logger import Logger
 
 from voidllm import __version__
@@ -33,14 +31,11 @@ from voidllm.http.settings import FrontSettings
 from voidllm.http.site import StrictSite
 
 SOCKET = "control.sock"
-LOCK = "control.lock"
 
 # sun_path has 108 bytes and ends with a NUL.
 MAX_PATH = 107
 _CREDENTIALS = struct.Struct("3i")
 _STOP_S = 2.0
-_LOCK_TRIES = 5
-_LOCK_STEP_S = 0.05
 _log = Logger()
 
 
@@ -71,12 +66,10 @@ class ControlSocket:
     ) -> None:
         self.path = os.path.join(state_dir, SOCKET)
         self._world = world
-        self._lock_path = os.path.join(state_dir, LOCK)
         self._context = context
         self._reload = reload
         self._uid_of = uid_of
         self._began_s = world.reactor.seconds()
-        self._lock: int | None = None
         self._port: Any = None
         self._site: Any = None
 
@@ -92,27 +85,13 @@ class ControlSocket:
             )
         if not IReactorUNIX.providedBy(self._world.reactor):
             raise StateError("this reactor has no Unix sockets")
+        _clear(self.path)
+        # The base folder's mode is no help if it was there before; a umask leaves no gap.
+        before = os.umask(0o177)
         try:
-            self._lock = await self._take_lock()
-            _clear(self.path)
-            # The base folder's mode is no help if it was there before; a umask leaves no gap.
-            before = os.umask(0o177)
-            try:
-                self._listen()
-            finally:
-                os.umask(before)
-        except BaseException:
-            self._unlock()
-            raise
-
-    async def _take_lock(self) -> int:
-        """Take the lock; a command that only looks at it may have it for a moment."""
-        for _ in range(_LOCK_TRIES):
-            fd = _lock(self._lock_path)
-            if fd is not None:
-                return fd
-            await deferLater(self._world.reactor, _LOCK_STEP_S)
-        raise StateError("another gateway uses this state_dir")
+            self._listen()
+        finally:
+            os.umask(before)
 
     def _listen(self) -> None:
         settings = FrontSettings(max_body_bytes=MAX_BODY)
@@ -131,12 +110,6 @@ class ControlSocket:
             drained.addTimeout(_STOP_S, self._world.reactor, onTimeoutCancel=lambda *_: None)
             await drained
             self._site.abort_all()
-        self._unlock()
-
-    def _unlock(self) -> None:
-        lock, self._lock = self._lock, None
-        if lock is not None:
-            os.close(lock)
 
     def _make_app(self) -> Any:
         return make_app(self._context, lambda request: OPERATOR, [self._add_routes])
@@ -196,23 +169,6 @@ class _Doorkeeper(Protocol):
             transport.abortConnection()
             return
         transport.protocol = hand_over(transport, self._rule.site)
-
-
-def _lock(path: str) -> int | None:
-    """Take the lock that a gateway holds as long as it serves; closing the descriptor gives it up.
-
-    :returns: ``None`` if somebody else has it.
-    """
-    try:
-        fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    except OSError as error:
-        raise StateError(f"the control socket's lock file cannot be opened ({error.strerror})") from None
-    try:
-        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        os.close(fd)
-        return None
-    return fd
 
 
 def _clear(path: str) -> None:
