@@ -286,8 +286,9 @@ def _common(
     path: str,
 ) -> list[str]:
     (folder / "body").write_bytes(body)
-    words = ["--port", str(port), "--path", path, "--body", str(folder / "body")]
-    words += [word for line in headers for word in ("--header", line)]
+    (folder / "headers").write_bytes("".join(f"{line}\r\n" for line in headers).encode("latin-1"))
+    words = ["--port", str(port), "--path", path]
+    words += ["--body", str(folder / "body"), "--headers", str(folder / "headers")]
     words += [word for pid in watch for word in ("--watch", str(pid))]
     return words + (["--core", str(core)] if core is not None else [])
 

@@ -50,9 +50,9 @@ def capacity_rps(request: bytes) -> float:
 
 def _wire(told: Any) -> bytes:
     body = Path(told.body).read_bytes() if told.body else b'{"model":"mock","messages":[]}'
-    lines = [f"POST {told.path} HTTP/1.1", f"Host: 127.0.0.1:{told.port}", "Content-Type: application/json"]
-    lines += [*told.header, f"Content-Length: {len(body)}", "", ""]
-    return "\r\n".join(lines).encode("latin-1") + body
+    headers = Path(told.headers).read_bytes() if told.headers else b""
+    start = f"POST {told.path} HTTP/1.1\r\nHost: 127.0.0.1:{told.port}\r\nContent-Type: application/json\r\n"
+    return b"%b%bContent-Length: %d\r\n\r\n%b" % (start.encode("latin-1"), headers, len(body), body)
 
 
 def _bytes(numbers: array[int]) -> bytes:
@@ -115,6 +115,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         ("port", int, None),
         ("path", str, "/v1/chat/completions"),
         ("body", str, ""),
+        ("headers", str, ""),
         ("arrivals", str, ""),
         ("samples", str, ""),
         ("skip", int, 0),
@@ -128,7 +129,6 @@ def main(arguments: Sequence[str] | None = None) -> None:
         ("connections", int, 64),
     ):
         parser.add_argument("--" + name, type=kind, default=value, required=name == "port")
-    parser.add_argument("--header", action="append", default=[])
     parser.add_argument("--watch", action="append", type=int, default=[])
     told = parser.parse_args(arguments)
     if told.core is not None:

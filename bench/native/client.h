@@ -10,8 +10,6 @@
 #include "common.h"
 #include <endian.h>
 
-#define EXTRA_MOST 64
-
 enum state { CLOSED, CONNECTING, IDLE, BUSY };
 /* In the order of OUTCOMES in generator.py. */
 enum outcome { OK, NO_CONNECT, STATUS, LENGTH, BODY, CUT, PROTOCOL, TIMEOUT, LOST, OUTCOMES };
@@ -30,14 +28,13 @@ struct conn {
 };
 
 static const char *path = "/v1/chat/completions";
-static const char *extra_headers[EXTRA_MOST];
-static int port, extra_count, streaming, epoll, timer, connecting, opened, tried;
+static int port, streaming, epoll, timer, connecting, opened, tried;
 static uint64_t learned_length, learned_hash;
 static int learned;
 static struct conn *conns;
 static int connections = 64;
-static char *request, *body_text;
-static size_t request_length, body_length;
+static char *request, *body_text, *headers_text;
+static size_t request_length, body_length, headers_length;
 static uint64_t reconnects;
 
 static void on_free(struct conn *c);                                           /* it can take a request */
@@ -314,30 +311,31 @@ static void connect_all(uint64_t give_up) {
 
 /* --- the request ------------------------------------------------------------------------- */
 
-static void read_body(const char *name) {
+static char *read_text(const char *name, size_t *length) {
     FILE *file = fopen(name, "rb");
     if (!file) die(name);
     fseek(file, 0, SEEK_END);
-    body_length = (size_t)ftell(file);
+    *length = (size_t)ftell(file);
     rewind(file);
-    body_text = malloc(body_length + 1);
-    if (!body_text || fread(body_text, 1, body_length, file) != body_length) die("read");
+    char *text = malloc(*length + 1);
+    if (!text || fread(text, 1, *length, file) != *length) die("read");
     fclose(file);
+    return text;
 }
 
 static void make_request(void) {
-    size_t length = strlen(path) + body_length + 1024;
+    size_t length;
     if (!body_text) {
         body_text = strdup(streaming ? "{\"model\":\"mock\",\"stream\":true,\"messages\":[]}"
                                      : "{\"model\":\"mock\",\"messages\":[]}");
         body_length = strlen(body_text);
     }
-    for (int i = 0; i < extra_count; i++) length += strlen(extra_headers[i]) + 2;
-    request = malloc(length);
+    request = malloc(strlen(path) + headers_length + body_length + 1024);
     if (!request) die("malloc");
     length = (size_t)sprintf(request, "POST %s HTTP/1.1\r\nHost: 127.0.0.1:%d\r\nContent-Type: application/json\r\n",
                              path, port);
-    for (int i = 0; i < extra_count; i++) length += (size_t)sprintf(request + length, "%s\r\n", extra_headers[i]);
+    if (headers_length) memcpy(request + length, headers_text, headers_length);
+    length += headers_length;
     length += (size_t)sprintf(request + length, "Content-Length: %zu\r\n\r\n", body_length);
     memcpy(request + length, body_text, body_length);
     request_length = length + body_length;

@@ -3,7 +3,7 @@
  *
  *   load schedule --port P --arrivals FILE [--skip N] [--timeout S] [--stream 1] [--events N] [--progress 1]
  *   load closed   --port P [--seconds S] [--warmup S]
- *   both: [--connections C] [--path /v1/chat/completions] [--body FILE] [--header 'Name: value']…
+ *   both: [--connections C] [--path /v1/chat/completions] [--body FILE] [--headers FILE]
  *         [--watch PID]… [--samples FILE] [--core N]
  *
  * "schedule" is an open loop: it reads when each request is due (uint64 little-endian, nanoseconds from
@@ -12,7 +12,8 @@
  * "progress OVER FAILED SECONDS" come on stderr five times a second. In "closed" every connection asks
  * again as soon as it has its reply; --samples takes the latencies (the same kind of numbers).
  *
- * One JSON line on stdout. Each reply must have status 200 and the same length and checksum as the first.
+ * --headers takes whole lines with their CRLF; from a file, since everybody sees a command line and one of
+ * them is a key. One JSON line on stdout. Each reply must have status 200 and the same length and checksum as the first.
  * --watch adds CPU seconds (all threads) and resident memory of other processes over exactly the measured
  * window. Events of streams carry the mock's clock and number (see mock.c): delay and loss are measured
  * per event.
@@ -50,8 +51,8 @@ static int options(int argc, char **argv) {
         const char *name = argv[i], *value = argv[i + 1];
         if (!strcmp(name, "--port")) port = atoi(value);
         else if (!strcmp(name, "--path")) path = value;
-        else if (!strcmp(name, "--body")) read_body(value);
-        else if (!strcmp(name, "--header") && extra_count < EXTRA_MOST) extra_headers[extra_count++] = value;
+        else if (!strcmp(name, "--body")) body_text = read_text(value, &body_length);
+        else if (!strcmp(name, "--headers")) headers_text = read_text(value, &headers_length);
         else if (!strcmp(name, "--arrivals")) arrivals_file = value;
         else if (!strcmp(name, "--skip")) skip = strtoull(value, NULL, 10);
         else if (!strcmp(name, "--timeout")) timeout_ns = (uint64_t)(atof(value) * 1e9);

@@ -56,6 +56,7 @@ class Server:
 
     def __init__(self, behaviour: Behaviour) -> None:
         self.behaviour, self.port, self.seen = behaviour, 0, array("Q")
+        self.heads: list[bytes] = []
         self._up = threading.Event()
         self._thread = threading.Thread(target=lambda: asyncio.run(self._serve()))
         self._thread.start()
@@ -78,6 +79,7 @@ class Server:
                 length = head.lower().partition(b"content-length:")[2].split(b"\r\n")[0]
                 await reader.readexactly(int(length))
                 self.seen.append(time.monotonic_ns())
+                self.heads.append(head)
                 await self.behaviour(len(self.seen) - 1, writer)
         except (asyncio.IncompleteReadError, ConnectionError, asyncio.CancelledError):
             writer.close()
@@ -395,6 +397,25 @@ class Alike(Rig):
         self.assertLessEqual(got.mock_late_p50_us, got.mock_late_p99_us)
         counters = mock_counters(port)
         self.assertEqual((counters["delay_us"], counters["timers"]), (3000, 0))
+
+    def test_what_is_sent(self) -> None:
+        """Both send the same bytes: path, whole header lines, body."""
+        heads: list[bytes] = []
+
+        async def notes(number: int, writer: asyncio.StreamWriter) -> None:
+            heads.append(server.heads[-1])
+            writer.write(good())
+
+        server = self.serve(notes)
+        lines = ("Authorization: Bearer key", "X-Long: " + "y" * 5000)
+        job = Job(server.port, b"[1]", every(5, 2), path="/mcp?x=y", headers=lines)
+        for native in ("1", "0"):
+            with mock.patch.dict(os.environ, VOIDLLM_BENCH_NATIVE=native):
+                self.assertEqual(run(job).errors, {})
+        self.assertEqual((len(heads), len(set(heads))), (4, 1))
+        first, *others = heads[0].decode().split("\r\n")
+        self.assertEqual(first, "POST /mcp?x=y HTTP/1.1")
+        self.assertLessEqual({*lines, "Content-Length: 3"}, set(others))
 
     def test_nothing_to_measure(self) -> None:
         """A schedule that is all warm-up, and a generator that fails, are errors with a reason."""
