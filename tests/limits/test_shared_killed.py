@@ -161,6 +161,7 @@ class ReadTests(SynchronousTestCase):
         def writing() -> None:
             for now, floor in moments:
                 # Twice, because the second time goes by what the first one found.
+                reader.turn(now.day, now.month)
                 for _ in range(2):
                     read = reader.sums(record, now.tick, now)
                     self.assertTrue(all(map(ge, read, floor)), (read, floor))

@@ -21,13 +21,12 @@ from voidllm.limits.shared_cells import CellBook
 from voidllm.limits.shared_reader import SharedReader
 from voidllm.limits.shared_record import Record, RecordKeeper
 from voidllm.limits.shared_table import (
-    DAY_WORDS,
-    DAYS,
     LAST,
-    MONTH_WORDS,
-    MONTHS,
     REQUESTS,
+    REQUESTS_BYTE,
     TOKENS,
+    TOKENS_BYTE,
+    WORD,
     SharedTable,
     create_table,
     make_fence,
@@ -40,7 +39,6 @@ _FIRST_SWEPT = 64
 _TRIES = 3
 # Sums of these stay far below 64 bits, whatever a caller or an upstream claims.
 _MOST_TOKENS = 1 << 40
-_WORD = 8
 _BUSY_RETRY_MS = 5000
 
 _warn = logging.getLogger(__name__).error
@@ -87,8 +85,6 @@ class SharedLimiter:
         self._offset_ms = 0
         # Changes with the second and the day.
         self._stamp = 0
-        # Bytes from a cell's first to what counts for today and this month.
-        self._day_byte = self._month_byte = 0
 
     def __len__(self) -> int:
         return len(self._records)
@@ -212,16 +208,16 @@ class SharedLimiter:
                 view[in_day + 2] += tokens
                 view[record.month_at + 1] += tokens
         self._fence()
-        data, gather, day, month = self._data, self._gather, self._day_byte, self._month_byte
+        data, gather, reader = self._data, self._gather, self._reader
         for record in records:
             first = record.first
             # What is too much in the words may be over already; what is not is enough.
             if (
-                (record.rpm and sum(gather(data, first + _WORD * REQUESTS)) > record.rpm)
-                or (record.tpm and sum(gather(data, first + _WORD * TOKENS)) > record.tpm)
-                or (record.rpd and sum(gather(data, first + day + _WORD)) > record.rpd)
-                or (record.tpd and sum(gather(data, first + day + 2 * _WORD)) > record.tpd)
-                or (record.tpc and sum(gather(data, first + month + _WORD)) > record.tpc)
+                (record.rpm and sum(gather(data, first + REQUESTS_BYTE)) > record.rpm)
+                or (record.tpm and sum(gather(data, first + TOKENS_BYTE)) > record.tpm)
+                or (record.rpd and sum(gather(data, first + reader.day_byte)) > record.rpd)
+                or (record.tpd and sum(gather(data, first + reader.day_byte + WORD)) > record.tpd)
+                or (record.tpc and sum(gather(data, first + reader.month_byte)) > record.tpc)
             ) and self._exceeded(record, 0, 0):
                 self._take_back(records, tokens)
                 return False
@@ -312,8 +308,7 @@ class SharedLimiter:
         if day != self._day:
             self._day = day
             self._month = month_of(day)
-            self._day_byte = _WORD * (DAYS + DAY_WORDS * (day & 1))
-            self._month_byte = _WORD * (MONTHS + MONTH_WORDS * (self._month & 1))
+            self._reader.turn(day, self._month)
             self._stamp += 1
         if tick != self._tick:
             self._tick = tick

@@ -11,18 +11,21 @@ from voidllm.limits.shared_table import (
     DAY_WORDS,
     DAYS,
     LAST,
+    LAST_BYTE,
     MONTH_WORDS,
     MONTHS,
     REQUESTS,
+    REQUESTS_BYTE,
     SEQ,
     SUMMARY_WORDS,
     TICK,
     TOKENS,
+    TOKENS_BYTE,
+    WORD,
     SharedTable,
 )
 from voidllm.limits.windows import SLOTS, SlidingMinute
 
-_WORD = 8
 # A column moves a few microseconds a second. One that still does was killed, or has lost the processor.
 _TRIES = 4
 _read_summary = struct.Struct(f"{SUMMARY_WORDS}q").unpack_from
@@ -38,11 +41,19 @@ class SharedReader:
     admit; what has to be subtracted is worked out only when they are not.
 
     :param fence: see :func:`~voidllm.limits.shared_table.make_fence`.
+    :ivar day_byte: bytes from a cell's first to the requests of today, where they usually are;
+        ``month_byte`` to the tokens of this month. See :meth:`turn`.
     """
 
     def __init__(self, table: SharedTable, fence: Callable[[], None]) -> None:
         self._table = table
         self._fence = fence
+        self.day_byte = self.month_byte = 0
+
+    def turn(self, day: int, month: int) -> None:
+        """Look for the counts of that day and month from now on."""
+        self.day_byte = WORD * (DAYS + DAY_WORDS * (day & 1) + 1)
+        self.month_byte = WORD * (MONTHS + MONTH_WORDS * (month & 1) + 1)
 
     def sums(self, record: Record, stamp: int, now: Now) -> Sums:
         """Give what all columns count now, as far as it is limited: requests and tokens of the
@@ -52,18 +63,20 @@ class SharedReader:
         """
         if record.debts_stamp == stamp:
             gather, data, first = self._table.gather, self._table.data, record.first
-            day = first + _WORD * (DAYS + DAY_WORDS * (now.day & 1))
-            month = first + _WORD * (MONTHS + MONTH_WORDS * (now.month & 1))
+            day, month = first + self.day_byte, first + self.month_byte
             # What nothing limits need not be known.
-            requests = tokens = 0
+            requests = tokens = day_requests = day_tokens = month_tokens = 0
             if record.rpm or record.tpm:
-                requests = sum(gather(data, first + _WORD * REQUESTS))
-                tokens = sum(gather(data, first + _WORD * TOKENS))
-            day_requests = sum(gather(data, day + _WORD)) if record.rpd else 0
-            day_tokens = sum(gather(data, day + 2 * _WORD)) if record.tpd else 0
-            month_tokens = sum(gather(data, month + _WORD)) if record.tpc else 0
+                requests = sum(gather(data, first + REQUESTS_BYTE))
+                tokens = sum(gather(data, first + TOKENS_BYTE))
+            if record.rpd:
+                day_requests = sum(gather(data, day))
+            if record.tpd:
+                day_tokens = sum(gather(data, day + WORD))
+            if record.tpc:
+                month_tokens = sum(gather(data, month))
             # Read last: if nobody has moved until now, the debts were right for what was read.
-            if gather(data, first + _WORD * SEQ) == record.seqs:
+            if gather(data, first) == record.seqs:
                 debts = record.debts
                 if debts is _NONE:
                     return requests, tokens, day_requests, day_tokens, month_tokens
@@ -87,7 +100,7 @@ class SharedReader:
         day.period, month.period = now.day, now.month
         minute.requests, minute.tokens, day.requests, day.tokens, month.tokens = self.sums(record, stamp, now)
         if record.rpm or record.tpm:
-            minute.last = max(self._table.gather(self._table.data, record.first + _WORD * LAST))
+            minute.last = max(self._table.gather(self._table.data, record.first + LAST_BYTE))
         return counter
 
     def merged(self, record: Record, now: Now) -> Counter:
@@ -143,7 +156,7 @@ class SharedReader:
         view, data = self._table.view, self._table.data
         at = self._table.summary(cell, column)
         for _ in range(_TRIES):
-            words = _read_summary(data, at * _WORD)
+            words = _read_summary(data, at * WORD)
             passed = tick - words[TICK]
             if not (words[REQUESTS] or words[TOKENS]) or passed <= 0:
                 requests = tokens = 0
@@ -167,10 +180,10 @@ class SharedReader:
         view, data = self._table.view, self._table.data
         at, buckets = self._table.summary(cell, column), self._table.buckets(cell, column)
         for _ in range(_TRIES):
-            words = _read_summary(data, at * _WORD)
+            words = _read_summary(data, at * WORD)
             if not (words[REQUESTS] or words[TOKENS]):
                 return words, ()
-            found = read_buckets(data, buckets * _WORD)
+            found = read_buckets(data, buckets * WORD)
             self._fence()
             if not words[SEQ] & 1 and view[at + SEQ] == words[SEQ]:
                 break

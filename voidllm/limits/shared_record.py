@@ -17,11 +17,11 @@ from voidllm.limits.shared_table import (
     SEQ,
     TICK,
     TOKENS,
+    WORD,
     SharedTable,
 )
 from voidllm.limits.windows import SLOTS, CalendarWindow
 
-_WORD = 8
 #: Reads the buckets of a record: requests and tokens in turn.
 read_buckets = struct.Struct(f"{2 * SLOTS}q").unpack_from
 
@@ -68,7 +68,7 @@ class Record:
 
     def __init__(self, table: SharedTable, cell: int, column: int) -> None:
         self.cell = cell
-        self.first = table.summary(cell, 0) * _WORD
+        self.first = table.summary(cell, 0) * WORD
         self.at = table.summary(cell, column)
         self.buckets = table.buckets(cell, column)
         self.day_at = self.at + DAYS
@@ -113,7 +113,7 @@ class RecordKeeper:
         """Give the record of a cell, put right if its last owner was killed in the midst of a write."""
         record = Record(self._table, cell, self._column)
         view, at = self._view, record.at
-        found = read_buckets(self._table.data, record.buckets * _WORD)
+        found = read_buckets(self._table.data, record.buckets * WORD)
         requests, tokens = sum(found[::2]), sum(found[1::2])
         torn = view[at + SEQ] & 1
         if torn or requests != view[at + REQUESTS] or tokens != view[at + TOKENS]:

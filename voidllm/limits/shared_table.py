@@ -30,6 +30,8 @@ CELLS = 262_144
 #: plain counting leaves it alone. Two days are kept: three words each; two months: two words each.
 SEQ, TICK, REQUESTS, TOKENS, LAST, DAYS, MONTHS = 0, 1, 2, 3, 4, 5, 11
 DAY_WORDS, MONTH_WORDS = 3, 2
+WORD = 8
+REQUESTS_BYTE, TOKENS_BYTE, LAST_BYTE = WORD * REQUESTS, WORD * TOKENS, WORD * LAST
 SUMMARY_WORDS = 16
 #: Buckets of one second: requests and tokens side by side.
 BUCKET_WORDS = 128
@@ -38,7 +40,6 @@ BUSY = 1 << 62
 
 _MAGIC = int.from_bytes(b"vl-limit", "little")
 _VERSION = 1
-_WORD = 8
 _PAGE_WORDS = 512
 _CLOCKS = 8
 _CLOCK_WORDS = 8
@@ -68,7 +69,7 @@ def create_table(columns: int, cells: int = CELLS) -> int:
         raise ValueError("a table of limits cannot have that size")
     fd = os.memfd_create("voidllm-limits", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
     try:
-        size = table_words(columns, cells) * _WORD
+        size = table_words(columns, cells) * WORD
         os.ftruncate(fd, size)
         with mmap.mmap(fd, mmap.PAGESIZE) as head:
             struct.pack_into("4q", head, 0, _MAGIC, _VERSION, columns, cells)
@@ -81,7 +82,7 @@ def create_table(columns: int, cells: int = CELLS) -> int:
 
 def blank_table(columns: int, cells: int) -> memoryview[int]:
     """Give the memory of a table that no other process has, as tests and simulations want it."""
-    view = memoryview(bytearray(table_words(columns, cells) * _WORD)).cast("q")
+    view = memoryview(bytearray(table_words(columns, cells) * WORD)).cast("q")
     view[0], view[1], view[2], view[3] = _MAGIC, _VERSION, columns, cells
     return view
 
@@ -125,11 +126,11 @@ class SharedTable:
         self._memory: mmap.mmap | None = None
         self._stride = columns * (SUMMARY_WORDS + BUCKET_WORDS)
         self._cells_at = _head_words(columns)
-        gap = f"{(SUMMARY_WORDS - 1) * _WORD}x"
+        gap = f"{(SUMMARY_WORDS - 1) * WORD}x"
         self.gather: Callable[[Any, int], tuple[int, ...]] = struct.Struct(
             gap.join("q" * columns)
         ).unpack_from
-        gap = f"{(_CLOCK_WORDS - 1) * _WORD}x"
+        gap = f"{(_CLOCK_WORDS - 1) * WORD}x"
         self._clocks: Callable[[Any, int], tuple[int, ...]] = struct.Struct(
             gap.join("q" * columns)
         ).unpack_from
@@ -141,7 +142,7 @@ class SharedTable:
         :raises BadTable: if it is none of this layout.
         """
         size = os.fstat(fd).st_size
-        if size < _PAGE_WORDS * _WORD or size % _WORD:
+        if size < _PAGE_WORDS * WORD or size % WORD:
             raise BadTable("the memory is not a table of limits")
         memory = mmap.mmap(fd, size)
         view = memoryview(memory).cast("q")
@@ -160,11 +161,11 @@ class SharedTable:
 
     def latest_steady_ms(self) -> int:
         """Give the latest moment at which anybody counted, on the common clock."""
-        return max(self._clocks(self.data, _CLOCKS * _WORD))
+        return max(self._clocks(self.data, _CLOCKS * WORD))
 
     def offset_ms(self) -> int:
         """Say how far the common clock is ahead of the wall clock, which was set back."""
-        return max(self._clocks(self.data, (_CLOCKS + 1) * _WORD))
+        return max(self._clocks(self.data, (_CLOCKS + 1) * WORD))
 
     def publish_clock(self, column: int, steady_ms: int, offset_ms: int) -> None:
         """Tell the other processes how one's own clock stands."""
