@@ -8,11 +8,13 @@ compiles into ``FOLDER``.
 
 from __future__ import annotations
 
+import hashlib
 import os
 import shutil
 import subprocess
 import sys
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 HERE = Path(__file__).resolve().parent
 PREBUILT = HERE / "prebuilt"
@@ -24,14 +26,24 @@ class NoCompiler(Exception):
 
 
 def build(program: str) -> Path:
-    """Give the path of a ready ``mock`` or ``load``; compile it when its source is newer.
+    """Give the path of a ready ``mock`` or ``load``; compile it when there is none of these sources.
 
     :raises NoCompiler: with a text for people.
     """
     ready = PREBUILT / program
     if runs(ready):
         return ready
-    return compiled(program, cache_folder())
+    # By content: the files of a package may well be older than what an earlier one left in the cache.
+    digest = hashlib.sha256(
+        b"".join(p.read_bytes() for p in (HERE / f"{program}.c", *sorted(HERE.glob("*.h"))))
+    )
+    folder = cache_folder()
+    target = folder / f"{program}-{digest.hexdigest()[:12]}"
+    if not target.exists():
+        compile_to(program, target)
+        for old in set(folder.glob(f"{program}-*")) - {target}:
+            old.unlink(missing_ok=True)
+    return target
 
 
 def runs(program: Path) -> bool:
@@ -51,41 +63,38 @@ def cache_folder() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "voidllm" / "bench"
 
 
-def compiled(program: str, folder: Path) -> Path:
-    """Compile one program into a folder unless it is there and as new as its sources.
+def compile_to(program: str, target: Path) -> None:
+    """Compile one program.
 
     :raises NoCompiler: with a text for people.
     """
-    source, target = HERE / f"{program}.c", folder / program
-    newest = max(p.stat().st_mtime for p in (source, *HERE.glob("*.h")))
-    if target.exists() and target.stat().st_mtime >= newest:
-        return target
     compiler = shutil.which("cc")
     if compiler is None:
         raise NoCompiler("The benchmark's C programs need a compiler: apt install gcc libc6-dev")
-    # Others may compile at the same time; whoever comes last replaces a program by its like.
-    fresh = folder / f"{program}.{os.getpid()}.new"
-    command = [compiler, "-O2", "-Wall", "-Wextra", "-std=gnu11", "-o", str(fresh), str(source)]
+    source = HERE / f"{program}.c"
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
-        if done.returncode:
-            raise NoCompiler(
-                f"cc failed for {source.name} (apt install gcc libc6-dev may help):\n{done.stderr}"
-            )
-        fresh.replace(target)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        # Others may compile at the same time; whoever comes last replaces a program by its like.
+        with TemporaryDirectory(prefix=".", dir=target.parent) as private:
+            fresh = Path(private, program)
+            command = [compiler, "-O2", "-Wall", "-Wextra", "-std=gnu11", "-o", str(fresh), str(source)]
+            done = subprocess.run(command, capture_output=True, text=True, check=False)
+            if done.returncode:
+                raise NoCompiler(
+                    f"cc failed for {source.name} (apt install gcc libc6-dev may help):\n{done.stderr}"
+                )
+            fresh.replace(target)
     except OSError as error:
-        raise NoCompiler(f"The benchmark's C programs cannot be kept in {folder}: {error}") from error
-    finally:
-        fresh.unlink(missing_ok=True)
-    return target
+        raise NoCompiler(f"The benchmark's C programs cannot be made in {target.parent}: {error}") from error
 
 
 def main(arguments: list[str]) -> int:
     """Print where the programs are; with a folder, compile them into it."""
     try:
         for name in PROGRAMS:
-            print(compiled(name, Path(arguments[0])) if arguments else build(name))
+            if arguments:
+                compile_to(name, Path(arguments[0], name))
+            print(Path(arguments[0], name) if arguments else build(name))
     except NoCompiler as error:
         print(error, file=sys.stderr)
         return 1

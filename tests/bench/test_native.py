@@ -14,7 +14,7 @@ from unittest import mock
 from twisted.trial.unittest import SynchronousTestCase
 
 from bench.native import build as building
-from bench.native.build import NoCompiler, build, compiled
+from bench.native.build import NoCompiler, build, compile_to
 from bench.programs import command
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -173,6 +173,17 @@ class Building(SynchronousTestCase):
         with mock.patch.dict(os.environ, XDG_CACHE_HOME="", HOME=str(self.folder)):
             self.assertEqual(building.cache_folder(), self.folder / ".cache" / "voidllm" / "bench")
 
+    def test_compiled_once(self) -> None:
+        """A program is compiled once for its sources, and replaces those of other sources."""
+        self.patch(building, "cache_folder", lambda: self.folder)
+        (self.folder / "load-0123456789ab").touch()
+        first = build("load")
+        made = first.stat().st_mtime_ns
+        self.assertEqual((build("load"), first.stat().st_mtime_ns), (first, made))
+        self.assertEqual(list(self.folder.iterdir()), [first])
+        self.assertEqual(building.main([str(self.folder / "package")]), 0)
+        self.assertEqual({p.name for p in (self.folder / "package").iterdir()}, {"load", "mock"})
+
     def test_no_compiler(self) -> None:
         """Without a compiler the message says what to install, and the Python programs are used."""
         self.patch(building, "PREBUILT", self.folder)
@@ -190,5 +201,5 @@ class Building(SynchronousTestCase):
         (self.folder / "cc").chmod(0o755)
         path = mock.patch.dict(os.environ, PATH=f"{self.folder}:/bin:/usr/bin")
         with path, self.assertRaisesRegex(NoCompiler, "no such header"):
-            compiled("load", self.folder / "new")
+            compile_to("load", self.folder / "new" / "load")
         self.assertEqual(list((self.folder / "new").iterdir()), [])
