@@ -77,6 +77,22 @@ curl -sS -f -N http://127.0.0.1:8080/v1/chat/completions -H "Authorization: Bear
     -d '{"model":"demo","stream":true,"messages":[{"role":"user","content":"hello"}]}' >"$3/answer.sse"
 tail -n 2 "$3/answer.sse" | grep -F 'data: [DONE]'
 
+step "the benchmark suite, beside the running service, as somebody who may write nothing of it"
+[ ! -e "$root/usr/bin/cc" ]
+status=0
+inside setpriv --reuid=65534 --regid=65534 --clear-groups env -i PATH=/usr/bin:/bin HOME=/nonexistent \
+    voidllm bench quick --duration 1s --rps 100 --json - >"$3/bench.json" 2>"$3/bench.log" || status=$?
+# 1: measured, but a busy machine makes the figures no figures; the test looks at the document.
+[ "$status" -le 1 ] || { cat "$3/bench.log"; exit 1; }
+grep -l -a _bench /proc/[0-9]*/cmdline && exit 1
+[ -z "$(ls "$root"/tmp | grep voidllm-bench || :)" ]
+kill -0 "$service"
+curl -sS -f http://127.0.0.1:8080/readyz
+status=0
+inside voidllm bench quick --duration 1s --html /tmp/page.html 2>"$3/bench.log" || status=$?
+cat "$3/bench.log"
+[ "$status" = 2 ] && grep -q 'matplotlib' "$3/bench.log"
+
 step "stop"
 kill -TERM "$service"
 wait "$service"

@@ -36,6 +36,7 @@ def copy_sources(target: Path) -> Path:
     ignore = shutil.ignore_patterns("__pycache__", "dropin.cache")
     for folder in ("voidllm", "twisted"):
         shutil.copytree(REPOSITORY / folder, target / folder, ignore=ignore)
+    shutil.copytree(REPOSITORY / "bench", target / "bench", ignore=shutil.ignore_patterns("__pycache__", "build"))
     for name in ("setup.py", "pyproject.toml", "MANIFEST.in", "LICENSE", "README.rst"):
         shutil.copy(REPOSITORY / name, target / name)
     return target

@@ -49,6 +49,10 @@ class DebTests(unittest.SynchronousTestCase):
         answer = json.loads((folder / "answer.json").read_text())
         self.assertEqual(answer["choices"][0]["finish_reason"], "stop")
         self.assertTrue(answer["choices"][0]["message"]["content"])
+        measured = json.loads((folder / "bench.json").read_text())
+        self.assertEqual(measured["results"]["llm"]["proxied"]["success"], 1)
+        self.assertEqual(measured["results"]["llm"]["direct"]["success"], 1)
+        self.assertEqual((measured["environment"]["alone"]["generator"], measured["peers"]), ("c", {}))
         rows = json.loads((folder / "usage.json").read_text())["data"]
         served = [(row["model"], row["status"], row["total_requests"]) for row in rows]
         self.assertEqual(served, [("demo", "200", 2)])
