@@ -12,7 +12,7 @@ from setuptools import setup
 from setuptools.command.build_py import build_py
 
 # What is for the clone only: servers for tests, gates for CI, and what was compiled.
-NOT_SHIPPED = ("mocks", "build", "prebuilt", "hotpath.py", "gates.py", "gates.json", "calls.py", "calls.c")
+NOT_SHIPPED = ("mocks", "build", "prebuilt", "hotpath.py", "gates.py", "gates.toml", "calls.py", "calls.c")
 SUFFIXES = (".py", ".c", ".h", ".toml", ".txt", ".json")
 
 

@@ -34,9 +34,9 @@ def run(
 def copy_sources(target: Path) -> Path:
     """Copy what a build reads, so that it leaves no traces in the repository."""
     ignore = shutil.ignore_patterns("__pycache__", "dropin.cache")
-    for folder in ("voidllm", "twisted"):
+    for folder in ("voidllm", "twisted", "bench"):
         shutil.copytree(REPOSITORY / folder, target / folder, ignore=ignore)
-    shutil.copytree(REPOSITORY / "bench", target / "bench", ignore=shutil.ignore_patterns("__pycache__", "build"))
+    shutil.rmtree(target / "bench" / "build", ignore_errors=True)
     for name in ("setup.py", "pyproject.toml", "MANIFEST.in", "LICENSE", "README.rst"):
         shutil.copy(REPOSITORY / name, target / name)
     return target

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import subprocess
 import zipfile
 from pathlib import Path
 
@@ -45,14 +47,54 @@ class InstallTests(unittest.TestCase):
             for path in (REPOSITORY / "voidllm").rglob(pattern)
         }
         self.assertEqual(wanted - names, set())
+        suite = {name for name in names if name.startswith("voidllm/_bench/")}
+        for part in (
+            "cli.py",
+            "native/load.c",
+            "native/common.h",
+            "peers/versions.toml",
+            "peers/locks/litellm.txt",
+        ):
+            self.assertIn(f"voidllm/_bench/{part}", suite)
+        self.assertEqual({name for name in suite if "/mocks/" in name or "/build/" in name}, set())
         self.environment.install(wheel)
         self.assert_works(self.elsewhere)
         self.assertIn("Usage:", run(self.environment.bin / "voidllm", "--help", env=self.environment.env))
+        self.assert_measures()
+
+    def assert_measures(self) -> None:
+        """Run the installed suite with the Python generator, as where there is no compiler."""
+        # What the installation of the dependencies would have made.
+        twistd = self.environment.bin / "twistd"
+        twistd.write_text(f"#!{self.environment.python}\nfrom twisted.scripts.twistd import run\nrun()\n")
+        twistd.chmod(0o755)
+        file = self.folder / "bench.json"
+        command = [self.environment.bin / "voidllm", "bench", "quick", "--duration", "1s", "--rps", "30"]
+        done = subprocess.run(
+            [*command, "--json", file],
+            cwd=self.elsewhere,
+            env={**self.environment.env, "VOIDLLM_BENCH_NATIVE": "0"},
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=100,
+            check=False,
+        )
+        # 1: measured, but on a busy machine the Python generator is late.
+        self.assertIn(done.returncode, (0, 1), done.stderr)
+        measured = json.loads(file.read_text())
+        self.assertEqual(measured["environment"]["alone"]["generator"], "python")
+        for way in ("direct", "proxied"):
+            self.assertEqual(measured["results"]["llm"][way]["success"], 1)
 
     def test_editable(self) -> None:
         """``pip install -e .`` leaves the plug-in visible from any folder."""
         self.environment.install("--editable", self.sources)
         self.assert_works(self.elsewhere)
+        text = run(
+            self.environment.bin / "voidllm", "bench", "--help", env=self.environment.env, cwd=self.elsewhere
+        )
+        self.assertIn("--against", text)
 
     def test_clone(self) -> None:
         """A clone works without being installed, once it is on the path."""
