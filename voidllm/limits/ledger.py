@@ -119,7 +119,7 @@ class MemoryLimiter:
         counters = reservation.counters
         if more > 0:
             # The counter may have been swept meanwhile.
-            counters = reservation.counters = [self._find(scope) for scope in reservation.scopes]
+            counters = [self._find(scope) for scope in reservation.scopes]
         tick, day, month = reservation.tick, reservation.day, reservation.month
         for counter in counters:
             minute = counter.minute
