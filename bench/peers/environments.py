@@ -15,7 +15,7 @@ from typing import Callable, Iterator
 
 from attrs import frozen
 
-from ..harness import Failed
+from ..harness import CORES, Failed, pin
 
 HERE = Path(__file__).resolve().parent
 #: Written last, so that an installation without it is one that was not finished.
@@ -119,6 +119,7 @@ def _run(command: list[str], advice: str) -> None:
             errors="replace",
             timeout=_SECONDS,
             check=False,
+            preexec_fn=pin(set(CORES)),
         )
     except subprocess.TimeoutExpired as error:
         raise Failed(f"{advice}\nno end after {_SECONDS} s") from error

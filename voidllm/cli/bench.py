@@ -33,7 +33,10 @@ def bench(arguments: tuple[str, ...]) -> None:
       voidllm bench --help
       voidllm bench quick --json result.json
     """
-    _suite().main(list(arguments), prog_name="voidllm bench")
+    suite = _suite()
+    # The report names the command that it came from.
+    sys.argv = ["voidllm bench", *arguments]
+    suite.main(list(arguments), prog_name=sys.argv[0])
 
 
 def _suite() -> Any:
