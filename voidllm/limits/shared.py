@@ -271,10 +271,9 @@ class SharedLimiter:
         now = self._now()
         asked = []
         for scope, record in zip(scopes, records, strict=True):
-            counter = self._reader.merged(record, now)
-            if next(counter.verdicts(tokens, now), None) is not None:
+            if self._exceeded(record, 1, tokens):
                 record.refused = now.tick
-                asked.append((scope.kind, counter))
+                asked.append((scope.kind, self._reader.merged(record, now)))
         found = refusal(asked, tokens, now)
         if found is not None:
             raise found

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+from operator import add
 from typing import Callable
 
 from voidllm.limits.counter import Counter, Now
@@ -115,11 +116,12 @@ class SharedReader:
         for column in range(self._table.columns):
             words, buckets = self._read_all(record.cell, column)
             minute.last = max(minute.last, words[LAST])
-            if words[REQUESTS] or words[TOKENS]:
-                for then in range(max(now.tick, words[TICK]) + 1 - SLOTS, words[TICK] + 1):
-                    slot = min(then, now.tick) % SLOTS
-                    minute.request_slots[slot] += buckets[2 * (then % SLOTS)]
-                    minute.token_slots[slot] += buckets[2 * (then % SLOTS) + 1]
+            if buckets:
+                requests, tokens = list(buckets[::2]), list(buckets[1::2])
+                for over in range(max(words[TICK], now.tick - SLOTS) + 1, now.tick + 1):
+                    requests[over % SLOTS] = tokens[over % SLOTS] = 0
+                minute.request_slots = list(map(add, minute.request_slots, requests))
+                minute.token_slots = list(map(add, minute.token_slots, tokens))
             counter.day.add(*used_in(words, DAYS, DAY_WORDS, now.day))
             counter.month.add(*used_in(words, MONTHS, MONTH_WORDS, now.month))
         minute.requests, minute.tokens = sum(minute.request_slots), sum(minute.token_slots)

@@ -54,8 +54,8 @@ class BadTable(VoidLLMError):
 def create_table(columns: int, cells: int = CELLS) -> int:
     """Make a table that nobody has counted in.
 
-    It is as large as it may ever get, but sparse: a cell takes memory (about 1.2 KB a column)
-    once it is counted in, and keeps it.
+    It is as large as it may ever get, but sparse: a cell takes memory (about 1.2 KB for each column)
+    once anybody counts in it, and keeps it.
 
     :param columns: one for each worker, and one for the process that seeds it.
     :param cells: how many scopes with limits there can be; what is beyond is refused, see
