@@ -43,9 +43,19 @@ class UpstreamConnection(Protocol):
     :ivar expires: until when it may be used again while idle, on the reactor's clock.
     """
 
+    # fmt: off
+    __slots__ = (
+        "_between_chunks", "_call", "_chunk_over", "_complete", "_fault", "_framing", "_head_told",
+        "_headers", "_heard", "_informational", "_known", "_parser", "_parts", "_paused", "_pool", "_raw",
+        "_send", "_status", "_strange", "_surplus", "_unparsed", "_upload", "_used", "closed", "connected",
+        "expires", "factory", "group", "is_quiet", "transport",
+    )
+    # fmt: on
+
     transport: Any
 
     def __init__(self, pool: UpstreamPool, group: OriginGroup, raw: Any) -> None:
+        self.transport = None
         self._pool = pool
         self.group = group
         self._raw = raw
