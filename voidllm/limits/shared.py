@@ -144,6 +144,7 @@ class SharedLimiter:
         for record in reservation.counters:
             if record.stamp != stamp:
                 self._freshen(record)
+            record.merged = None
             if more > 0:
                 at = record.at
                 view[at + LAST] = self._tick
@@ -273,7 +274,7 @@ class SharedLimiter:
         for scope, record in zip(scopes, records, strict=True):
             if self._exceeded(record, 1, tokens):
                 record.refused = now.tick
-                asked.append((scope.kind, self._reader.merged(record, now)))
+                asked.append((scope.kind, self._reader.merged(record, self._stamp, now)))
         found = refusal(asked, tokens, now)
         if found is not None:
             raise found

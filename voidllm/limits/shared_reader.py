@@ -104,8 +104,17 @@ class SharedReader:
             minute.last = max(self._table.gather(self._table.data, record.first + LAST_BYTE))
         return counter
 
-    def merged(self, record: Record, now: Now) -> Counter:
-        """Give a counter with what all columns count, second by second."""
+    def merged(self, record: Record, stamp: int, now: Now) -> Counter:
+        """Give a counter with what all columns count, second by second; not to be changed."""
+        # In a flood nothing is counted, so the same answer will do. If others give back and count
+        # the same number within a second, a waiting time may be that of a moment ago.
+        lasts = self._table.gather(self._table.data, record.first + LAST_BYTE)
+        sums = (stamp, *lasts, *self.sums(record, stamp, now))
+        if record.merged is None or record.merged_for != sums:
+            record.merged, record.merged_for = self._merge(record, now), sums
+        return record.merged
+
+    def _merge(self, record: Record, now: Now) -> Counter:
         counter = Counter()
         if record.limits is not None:
             counter.adopt(record.limits)

@@ -43,6 +43,7 @@ class Record:
     :ivar seqs: the sequence words of all columns for which ``debts`` is right.
     :ivar debts: what is in the columns' words and does not count any more: requests and tokens
         of the minute, requests and tokens of the day, tokens of the month.
+    :ivar merged: what all columns counted, second by second, when they summed up to ``merged_for``.
     """
 
     __slots__ = (
@@ -55,6 +56,8 @@ class Record:
         "debts_stamp",
         "first",
         "limits",
+        "merged",
+        "merged_for",
         "month_at",
         "refused",
         "rpd",
@@ -81,10 +84,13 @@ class Record:
         self.seqs: tuple[int, ...] = ()
         self.debts = (0, 0, 0, 0, 0)
         self.debts_stamp = -1
+        self.merged: Counter | None = None
+        self.merged_for: tuple[int, ...] = ()
 
     def adopt(self, limits: Limits) -> None:
         """Use ``limits`` from now on."""
         self.limits = limits
+        self.merged = None
         self.counter.adopt(limits)
         self.rpm = limits.requests_per_minute
         self.tpm = limits.tokens_per_minute
