@@ -93,9 +93,9 @@ class Frontier:
     found: tuple[Found, ...]
     tried: tuple[Tried, ...]
 
-    def at(self, bound_us: float) -> float:
-        """Give the rate for one of the bounds."""
-        return next(found.rps for found in self.found if found.bound_us == bound_us)
+    def at(self, bound_us: float) -> Found:
+        """Give what was found for one of the bounds."""
+        return next(found for found in self.found if found.bound_us == bound_us)
 
 
 def search(

@@ -24,7 +24,7 @@ RATE = 500.0
 CONNECTIONS = 256
 #: Requests that a window should hold for its P99 to mean something, unless that takes too long.
 _ENOUGH, _LONGEST_S = 300, 6.0
-_WARMUP_S, _LONGEST_ROUND_S = 0.3, 10.0
+_WARMUP_S, _ROUNDS, _LONGEST_ROUND_S = 0.3, 6, 8.0
 #: The last reply may come so long after its request was due, and a tenth of the window.
 _DRAIN_S = 0.2
 
@@ -138,11 +138,14 @@ class Measuring:
     def _saturated(self, name: str, side: Side, speed: float) -> ClosedRun:
         """Saturate it with :data:`CONNECTIONS`, for some rounds of all of them.
 
+        A slow server answers them in bunches, so a window of few rounds would count one too much or
+        too little.
+
         :param speed: what few connections get, which tells how long a round may take.
         """
         self.tell.block(f"{name}, {CONNECTIONS} connections", side.name, 0, 1)
         round_s = min(_LONGEST_ROUND_S, CONNECTIONS / max(speed, 1.0))
-        seconds = max(self.effort.closed_s, 3 * round_s)
+        seconds = max(self.effort.closed_s, _ROUNDS * round_s)
         return self._closed(side, CONNECTIONS, seconds, max(_WARMUP_S, round_s))
 
     def _one_at_a_time(self, name: str, side: Side) -> dict[str, Any]:
@@ -185,13 +188,13 @@ class Measuring:
 
     def _at_rate(self, name: str, side: Side, frontier: Frontier, capacity: float) -> dict[str, Any]:
         """Measure at :data:`RATE`, or at the highest rate that it sustains."""
-        sustained = frontier.at(BOUNDS_US[-1])
+        loosest = frontier.at(BOUNDS_US[-1])
         rate, why = RATE, "the fixed rate"
-        if sustained < RATE:
-            rate = max(1.0, float(int(sustained or capacity / 2)))
-            why = "the highest rate that keeps the added P99 within 50 ms"
-            if not sustained:
-                why = "half of what the closed loop got, as no rate keeps the added P99 within 50 ms"
+        if loosest.rps < RATE and (loosest.limited_by == "server" or capacity < 2 * RATE):
+            rate = max(1.0, float(int(loosest.rps or capacity / 2)))
+            why = "the highest rate found that keeps the added P99 within 50 ms"
+            if not loosest.rps:
+                why = "half of the closed loop; no rate was found that keeps the added P99 within 50 ms"
         blocks = self._blocks(f"{name}, {rate:,.0f} req/s", side, rate, self.effort.turn_s, self.effort.turns)
         verdict = judge(blocks, self.alone)
         return {

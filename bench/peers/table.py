@@ -6,6 +6,10 @@ from typing import Any, Mapping
 
 #: The gateway's own name among the peers.
 OURS = "voidllm"
+_METHOD = (
+    "one at a time on the same core, generator and mock on another; the same bodies, a key that is checked; "
+    "added: beside direct requests in turn"
+)
 
 
 def table(document: Mapping[str, Any]) -> str:
@@ -23,7 +27,7 @@ def table(document: Mapping[str, Any]) -> str:
     widths = [max(len(row[i]) for row in rows) for i in range(len(head))]
     lines = ["  ".join([row[0].ljust(widths[0]), *_right(row[1:], widths[1:])]).rstrip() for row in rows]
     lines.insert(1, "-" * max(len(line) for line in lines))
-    lines.append("")
+    lines += ["", _METHOD]
     for name, one in peers.items():
         notes = list(one.get("notes", ()))
         if one["rate"]["why"] != "the fixed rate":
@@ -79,9 +83,10 @@ def _memory(when: str) -> Any:
 def _frontier_cell(place: int) -> Any:
     def cell(one: Mapping[str, Any]) -> str:
         found = one["frontier"]["at_added_p99"][place]
-        # Where generator or mock ended first, or the time did, the server may do more.
-        at_least = ">= " if found["limited_by"] != "server" and found["rps"] else ""
-        return at_least + _number(found["rps"])
+        if found["limited_by"] == "server":
+            return _number(found["rps"])
+        # Generator or mock ended first, or the time did: the server may do more.
+        return f">= {_number(found['rps'])}" if found["rps"] else "-"
 
     return cell
 

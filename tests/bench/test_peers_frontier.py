@@ -62,7 +62,7 @@ class Searches(SynchronousTestCase):
         frontier = search(lambda rate: [Window(100.0)], 9000, lambda: next(left, False))
         self.assertEqual([found.limited_by for found in frontier.found], ["time"] * 3)
         self.assertEqual(len(frontier.tried), 2)
-        self.assertEqual(frontier.at(5000), frontier.tried[-1].rate)
+        self.assertEqual(frontier.at(5000).rps, frontier.tried[-1].rate)
 
     def test_nothing_holds(self) -> None:
         """A server that is slow at any rate has no frontier, and the search ends."""
