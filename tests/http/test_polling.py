@@ -80,8 +80,8 @@ class OutboxTests(SynchronousTestCase):
         self.done: list[str] = []
 
     def note(self, what: str) -> Any:
-        """Give a function that notes that it was called."""
-        return lambda: self.done.append(what)
+        """Give something that notes that it was flushed."""
+        return SimpleNamespace(flush=lambda: self.done.append(what))
 
     def test_order(self) -> None:
         """What goes first does, whenever it came; within each kind the order is kept."""
@@ -100,7 +100,7 @@ class OutboxTests(SynchronousTestCase):
             self.outbox.add_first(self.note("row"))
             self.outbox.add(self.note("reply 2"))
 
-        self.outbox.add(leads_on)
+        self.outbox.add(SimpleNamespace(flush=leads_on))
         self.outbox.add(self.note("reply 1"))
         self.outbox.flush()
         self.assertEqual(self.done, ["row", "reply 1", "reply 2"])
@@ -132,8 +132,8 @@ class TurnTests(SynchronousTestCase):
         def read_or_write(selectable: str, fd: int, event: int) -> None:
             if event & EPOLLIN:
                 done.append(f"read {fd}")
-                outbox.add_first(lambda: done.append(f"row {fd}"))
-                outbox.add(lambda: done.append(f"reply {fd}"))
+                outbox.add_first(SimpleNamespace(flush=lambda: done.append(f"row {fd}")))
+                outbox.add(SimpleNamespace(flush=lambda: done.append(f"reply {fd}")))
             if event & EPOLLOUT:
                 done.append(f"write {fd}")
             if event & EPOLLHUP:

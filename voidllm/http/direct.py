@@ -38,19 +38,33 @@ def sender(transport: Any) -> Callable[[bytes], Any]:
 
     Order and backpressure are those of ``transport.write``: as soon as anything is
     buffered, all goes there, and what the kernel does not take is buffered there too.
+    On a reactor with an outbox, small writes wait for the end of the turn; whoever writes
+    to the transport by other means first calls :func:`settle`.
 
     :param transport: any transport; only Twisted's own plain TCP gets a direct send.
     """
-    write: Callable[[bytes], Any] = transport.write
     if (
         not isinstance(transport, Connection)
         or not all(hasattr(transport, name) for name in _EXPECTED)
         or not isinstance(transport._tempDataBuffer, list)
     ):
+        write: Callable[[bytes], Any] = transport.write
         return write
-    kernel_send = transport.socket.send
+    outbox = outbox_of(transport.reactor)
+    return _Direct(transport).send if outbox is None else _Collected(transport, outbox).collect
 
-    def send(data: bytes) -> None:
+
+class _Direct:
+    """Sends at once; an object and no closure, which would be four times its size."""
+
+    __slots__ = ("_transport",)
+
+    def __init__(self, transport: Any) -> None:
+        self._transport = transport
+
+    def send(self, data: bytes) -> None:
+        """Have the kernel take ``data``, the transport what it leaves."""
+        transport = self._transport
         if (
             transport.dataBuffer
             or transport._tempDataBuffer
@@ -60,41 +74,46 @@ def sender(transport: Any) -> Callable[[bytes], Any]:
             or transport._writeDisconnecting
             or transport._writeDisconnected
         ):
-            write(data)
+            transport.write(data)
             return
         try:
-            sent = kernel_send(data)
+            sent = transport.socket.send(data)
         except OSError:
             # Full, or broken: the reactor finds out which and reports it in its own turn.
             sent = 0
         if sent < len(data):
-            write(data[sent:] if sent else data)
-
-    outbox = outbox_of(transport.reactor)
-    return send if outbox is None else _collected(send, outbox)
+            transport.write(data[sent:] if sent else data)
 
 
-def _collected(send: Callable[[bytes], None], outbox: Outbox) -> Callable[[bytes], None]:
-    """Put off ``send`` to the end of the reactor's turn, what was put off in one piece.
+class _Collected(_Direct):
+    """Sends at the end of the reactor's turn, what was put off in one piece."""
 
-    Whoever writes to the transport by other means first calls :func:`settle`.
-    """
-    waiting: list[bytes] = []
+    __slots__ = ("_outbox", "_waiting")
 
-    def flush() -> None:
-        data = waiting[0] if len(waiting) == 1 else b"".join(waiting)
-        waiting.clear()
-        send(data)
+    def __init__(self, transport: Any, outbox: Outbox) -> None:
+        super().__init__(transport)
+        self._outbox = outbox
+        self._waiting: bytes | list[bytes] | None = None
 
-    def collect(data: bytes) -> None:
-        if not waiting:
-            outbox.add(flush)
-        waiting.append(data)
+    def collect(self, data: bytes) -> None:
+        """Put off ``data``."""
+        waiting = self._waiting
+        if waiting is None:
+            self._waiting = data
+            self._outbox.add(self)
+        elif isinstance(waiting, list):
+            waiting.append(data)
+        else:
+            self._waiting = [waiting, data]
         if len(data) > _LARGE:
             # Backpressure is felt by whoever writes much, while it writes.
-            outbox.flush()
+            self._outbox.flush()
 
-    return collect
+    def flush(self) -> None:
+        """Send what was put off."""
+        waiting, self._waiting = self._waiting, None
+        if waiting is not None:
+            self.send(b"".join(waiting) if isinstance(waiting, list) else waiting)
 
 
 def settle(transport: Any) -> None:

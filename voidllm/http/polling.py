@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import errno
 from select import EPOLLIN, EPOLLOUT
-from typing import Any, Callable
+from typing import Any, Callable, Protocol
 
 #: What is relied on; a reactor that lacks one of these keeps its own turn.
 _EXPECTED = (
@@ -38,6 +38,13 @@ _EVENTS = 128
 _LONGEST_S = 1e6
 
 
+class Waiting(Protocol):
+    """Somebody with something to write."""
+
+    def flush(self) -> None:
+        """Write it."""
+
+
 class Outbox:
     """Writes that wait for the end of a turn, in the order in which they were made.
 
@@ -47,34 +54,34 @@ class Outbox:
     __slots__ = ("_due", "_first")
 
     def __init__(self) -> None:
-        self._first: list[Callable[[], None]] = []
-        self._due: list[Callable[[], None]] = []
+        self._first: list[Waiting] = []
+        self._due: list[Waiting] = []
 
-    def add(self, flush: Callable[[], None]) -> None:
-        """Have ``flush`` called, once, before the reactor waits again."""
-        self._due.append(flush)
+    def add(self, waiting: Waiting) -> None:
+        """Have it flushed, once, before the reactor waits again."""
+        self._due.append(waiting)
 
-    def add_first(self, flush: Callable[[], None]) -> None:
-        """Have ``flush`` called, once, before what :meth:`add` got and before any socket is written to."""
-        self._first.append(flush)
+    def add_first(self, waiting: Waiting) -> None:
+        """Have it flushed, once, before what :meth:`add` got and before any socket is written to."""
+        self._first.append(waiting)
 
     def flush_first(self) -> None:
-        """Call what :meth:`add_first` got."""
+        """Flush what :meth:`add_first` got."""
         while self._first:
             first, self._first = self._first, []
-            for flush in first:
-                flush()
+            for waiting in first:
+                waiting.flush()
 
     def flush(self) -> None:
-        """Call everything that waits; what is added meanwhile too."""
+        """Flush everything that waits; what is added meanwhile too."""
         self.flush_first()
         while self._due:
             due, self._due = self._due, []
-            for flush in due:
+            for waiting in due:
                 if self._first:
-                    # Of what the call before this one led to, the part that goes first.
+                    # Of what the one before this led to, the part that goes first.
                     self.flush_first()
-                flush()
+                waiting.flush()
             self.flush_first()
 
 

@@ -111,7 +111,7 @@ class Journal:
         line = encode(event)
         if self._outbox is not None and not self._waiting and not self._closed:
             if not self._collected:
-                self._outbox.add_first(self._write_collected)
+                self._outbox.add_first(self)
             self._collected.append(line)
             return
         if self._waiting:
@@ -129,15 +129,30 @@ class Journal:
                 f"the usage journal cannot be written: {os.strerror(problem.errno or 0)}"
             ) from None
 
+    def flush(self) -> None:
+        """Write the rows of this turn; those that cannot be written wait in memory."""
+        lines, self._collected = self._collected, []
+        if not lines:
+            return
+        try:
+            self._put(lines[0] if len(lines) == 1 else b"".join(lines))
+        except OSError as problem:
+            for line in lines:
+                self._hold(line)
+            if len(lines) > 1 and problem.errno in _FULL:
+                # There is not room for all of them, but perhaps for some.
+                self._drain()
+            self._degraded()
+
     def rotate(self) -> None:
         """Complete the current segment, if there is one."""
-        self._write_collected()
+        self.flush()
         self._seal(sync=False)
 
     def close(self) -> Deferred[None]:
         """Complete the last segment and sync it; fires when every file is closed."""
         if not self._closed:
-            self._write_collected()
+            self.flush()
             self._drain()
             self._closed = True
             if self._waiting:
@@ -154,21 +169,6 @@ class Journal:
             await self._refilling
         await self._syncer.idle()
         self._reserve.close()
-
-    def _write_collected(self) -> None:
-        """Write the lines of this turn; those that cannot be written wait in memory."""
-        lines, self._collected = self._collected, []
-        if not lines:
-            return
-        try:
-            self._put(lines[0] if len(lines) == 1 else b"".join(lines))
-        except OSError as problem:
-            for line in lines:
-                self._hold(line)
-            if len(lines) > 1 and problem.errno in _FULL:
-                # There is not room for all of them, but perhaps for some.
-                self._drain()
-            self._degraded()
 
     def _put(self, line: bytes) -> None:
         """Write ``line``, or several, whole or not at all; raises what the disk said last."""
