@@ -128,18 +128,24 @@ def listener(transport: Any) -> Callable[[], bool]:
 
     Reads nothing. It always says so for other transports than Twisted's plain TCP.
     """
-    if not isinstance(transport, Connection):
-        return _quiet
-    # A third of what peeking costs, whose usual outcome is an exception (1.2 us).
-    poll = select.poll()
-    poll.register(transport.getHandle(), select.POLLIN)
-    look = poll.poll
+    return _Listener(transport).is_quiet if isinstance(transport, Connection) else _quiet
 
-    def is_quiet() -> bool:
+
+class _Listener:
+    """Asks the kernel about one connection."""
+
+    __slots__ = ("_poll", "_transport")
+
+    def __init__(self, transport: Any) -> None:
+        self._transport = transport
+        # A third of what peeking costs, whose usual outcome is an exception (1.2 us).
+        self._poll = select.poll()
+        self._poll.register(transport.getHandle(), select.POLLIN)
+
+    def is_quiet(self) -> bool:
+        """See :func:`listener`."""
         # Once closed, its descriptor may be another's.
-        return bool(transport.connected) and not look(0)
-
-    return is_quiet
+        return bool(self._transport.connected) and not self._poll.poll(0)
 
 
 def _quiet() -> bool:

@@ -97,6 +97,7 @@ class Opening:
         self._addresses: list[str] = []
         self._forget: Callable[[], None] | None = None
         self._connector: Any = None
+        self._attempt: _Attempt | None = None
         self._raw: Any = None
         self._tunnel: Tunnel | None = None
         self._context: SSL.Context | None = None
@@ -161,8 +162,9 @@ class Opening:
             self._connect()
 
     def _connect(self) -> None:
+        self._attempt = attempt = _Attempt(self)
         self._connector = self._opener.world.reactor.connectTCP(
-            self._addresses.pop(0), self._opener.port, _Attempt(self), timeout=self._timeout_s
+            self._addresses.pop(0), self._opener.port, attempt, timeout=self._timeout_s
         )
 
     def attempt_failed(self, reason: Failure) -> None:
@@ -247,10 +249,14 @@ class Opening:
         done = self._done
         self._end()
         self._raw = None
+        # The connector stays as long as the connection; nothing else of this attempt needs to.
+        attempt, self._attempt = self._attempt, None
+        if attempt is not None:
+            attempt.opening = None
         done(opened)
 
     def _end(self) -> None:
-        # The reactor keeps this object as long as the connection: it must not keep a request.
+        # Somebody may keep this object longer than it is of use: it must not keep a request.
         self._over = True
         self._done = self._failed = _nothing
 
@@ -265,13 +271,14 @@ class _Attempt(ClientFactory):
     noisy = False
 
     def __init__(self, opening: Opening) -> None:
-        self._opening = opening
+        self.opening: Opening | None = opening
 
-    def buildProtocol(self, addr: Any) -> Protocol:
-        return _Raw(self._opening)
+    def buildProtocol(self, addr: Any) -> Protocol | None:
+        return _Raw(self.opening) if self.opening is not None else None
 
     def clientConnectionFailed(self, connector: Any, reason: Failure) -> None:
-        self._opening.attempt_failed(reason)
+        if self.opening is not None:
+            self.opening.attempt_failed(reason)
 
 
 class _Raw(Protocol):

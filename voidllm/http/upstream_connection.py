@@ -195,6 +195,8 @@ class UpstreamConnection(Protocol):
                     call.fail(framing.fault_kind, framing.fault)
                     return
                 self._head_told = True
+                # It is not sent again once something was heard.
+                call.head = b""
                 call.enter("stall", call.request.idle_timeout_s, self._pool.seconds())
                 call.sink.got_head(self._status, self._headers)
                 if self._call is not call:
