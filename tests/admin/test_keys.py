@@ -6,6 +6,7 @@ import json
 
 from tests.admin.support import NOW, AdminCase
 from voidllm.admin.moments import show
+from voidllm.store.records import KeyFilter
 
 _DAY = 86_400_000
 
@@ -80,7 +81,7 @@ class MakingKeys(AdminCase):
             status, _, reply = await self.call("POST", "/api/v1/keys", body)
             self.assertEqual(reply["error"]["param"], param, body)
             self.assertIn(status, (400, 404))
-        self.assertEqual(len(await self.store.list_keys(include_revoked=True)), 5)
+        self.assertEqual(len(await self.store.list_keys(KeyFilter(include_revoked=True))), 5)
 
     async def test_bodies_that_are_not_one_object_are_refused(self) -> None:
         """Duplicate names, other JSON, no JSON and too much are refused cleanly."""

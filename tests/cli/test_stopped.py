@@ -19,6 +19,7 @@ from voidllm.cli.failures import Unreachable
 from voidllm.cli.settings import Settings
 from voidllm.config import load_config
 from voidllm.store import open_store
+from voidllm.store.records import KeyFilter
 from voidllm.usage.journal import Journal
 from voidllm.usage.settings import UsageSettings
 
@@ -47,7 +48,7 @@ class Keys(CliCase):
         store: Any = open_store(self.world, "sqlite", self.dsn)
         await store.start()
         self.addCleanup(store.stop)
-        made = {key.hash: key for key in await store.list_keys(include_revoked=True)}
+        made = {key.hash: key for key in await store.list_keys(KeyFilter(include_revoked=True))}
         self.assertIn(self.digester.digest(out.strip().encode()).hex(), made)
 
     async def test_everything_can_be_said_of_a_new_key(self) -> None:

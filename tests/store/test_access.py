@@ -14,7 +14,8 @@ from voidllm.auth.roles import role_of_key
 from voidllm.core.errors import StoreConflict, StoreRejected
 from voidllm.core.principal import Limits
 from voidllm.store import access_rows, keys, tenants
-from voidllm.store.records import ServiceAccount
+from voidllm.store.pages import Page
+from voidllm.store.records import KeyFilter, ServiceAccount
 from voidllm.store.statements import Op, q
 
 LIMITS = Limits(1, 2, 3, 4, 5)
@@ -167,7 +168,7 @@ class AccessSuite:
         self.assertFalse(await self.store.revoke_key(new_id(), NOW))
         self.assertEqual((await self.store.load(NOW + 1)).keys, ())
         self.assertEqual(await self.store.list_keys(), [])
-        listed = await self.store.list_keys(include_revoked=True)
+        listed = await self.store.list_keys(KeyFilter(include_revoked=True))
         self.assertEqual([k.revoked_at_ms for k in listed], [NOW + 1])
 
     async def test_keys_of_deleted_owners_are_dead(self) -> None:
@@ -231,10 +232,10 @@ class AccessSuite:
             later = key(first.org, first.admin, id=new_id(NOW + n + 1))
             ids.append((await self.store.create_key(later, NOW)).id)
         theirs = await self.store.create_key(key(other, first.admin, models=frozenset({"m"})), NOW)
-        page = await self.store.list_keys(org_id=first.org.id, limit=2)
-        rest = await self.store.list_keys(org_id=first.org.id, after=page[-1].id)
+        page = await self.store.list_keys(KeyFilter(first.org.id), Page(2))
+        rest = await self.store.list_keys(KeyFilter(first.org.id), Page(after=("", page[-1].id)))
         self.assertEqual([k.id for k in page + rest], ids)
-        self.assertEqual(await self.store.list_keys(org_id=other.id), [theirs])
+        self.assertEqual(await self.store.list_keys(KeyFilter(other.id)), [theirs])
 
     async def test_many_rows(self) -> None:
         """A load of more rows than one page holds is complete."""

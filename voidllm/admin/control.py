@@ -62,12 +62,14 @@ class ControlSocket:
         context: AdminContext,
         *,
         reload: Callable[[], list[str]] | None = None,
+        workers: Callable[[], list[dict[str, Any]]] | None = None,
         uid_of: Callable[[Any], int | None] = peer_uid,
     ) -> None:
         self.path = os.path.join(state_dir, SOCKET)
         self._world = world
         self._context = context
         self._reload = reload
+        self._workers = workers
         self._uid_of = uid_of
         self._began_s = world.reactor.seconds()
         self._port: Any = None
@@ -135,7 +137,9 @@ class ControlSocket:
             identify(request)
             query_args(request.args, ())
             uptime = int(self._world.reactor.seconds() - self._began_s)
-            view = {"version": __version__, "pid": os.getpid(), "uptime_seconds": uptime}
+            view: dict[str, Any] = {"version": __version__, "pid": os.getpid(), "uptime_seconds": uptime}
+            if self._workers is not None:
+                view["workers"] = self._workers()
             return reply(request, 200, view)
 
 

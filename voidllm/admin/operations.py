@@ -27,7 +27,8 @@ from voidllm.auth.roles import require_not_above
 from voidllm.config.durations import parse_duration
 from voidllm.core.errors import Refusal
 from voidllm.core.ids import uuid7
-from voidllm.store.records import ApiKey, NewKey, NewSecret
+from voidllm.store.pages import Page
+from voidllm.store.records import ApiKey, KeyFilter, NewKey, NewSecret
 
 DEFAULT_PAGE = 20
 MOST_PER_PAGE = 100
@@ -85,9 +86,10 @@ async def list_keys(context: AdminContext, actor: Actor, query: Mapping[str, str
             raise Refusal(404, "not_found", "there is no such org", param="org")
         require_own_org(actor, org.id)
         org_id = org.id
-    found = await context.store.list_keys(
-        org_id, flag(query, "include_revoked"), text(query, "cursor"), limit + 1
-    )
+    cursor = text(query, "cursor")
+    wanted = KeyFilter(org_id, include_revoked=flag(query, "include_revoked"))
+    page_wanted = Page(limit + 1, after=None if cursor is None else ("", cursor))
+    found = await context.store.list_keys(wanted, page_wanted)
     page: dict[str, Any] = {"data": [key_view(key) for key in found[:limit]], "has_more": len(found) > limit}
     if page["has_more"]:
         page["next_cursor"] = found[limit - 1].id

@@ -211,8 +211,14 @@ class IStore(Interface):
     def get_key(key_id):
         """Read an ``ApiKey``, revoked or not, or ``None``."""
 
-    def list_keys(org_id=None, include_revoked=False, after=None, limit=100):
-        """Read up to ``limit`` (at most 500) keys with an id greater than ``after``, in order."""
+    def list_keys(wanted=None, page=None):
+        """Read a ``Page`` of the keys that a ``KeyFilter`` lets through; all of them by default."""
+
+    def update_key(key_id, change, revision):
+        """Make a key what a ``KeyChange`` says; fires with the ``ApiKey``.
+
+        With ``None``, and nothing done, if it is revoked or no longer at ``revision``.
+        """
 
     def revoke_key(key_id, now_ms):
         """Revoke a key; ``False`` if there is none that was not revoked before."""
@@ -259,6 +265,18 @@ class IStore(Interface):
 
     def set_access(kind, scope_id, models):
         """Restrict a scope to some models, to none (empty), or not at all (``None``)."""
+
+    def idempotency_begin(subject, name, fingerprint, now_ms, expires_at_ms):
+        """Take a key that a caller chose for a request that is about to run.
+
+        Fires with ``None`` if it is taken now, else with the ``Remembered`` that holds it.
+        """
+
+    def idempotency_finish(subject, name, status, reply):
+        """Keep the answer, a text without secrets, of the request that took a key."""
+
+    def idempotency_forget(subject, name):
+        """Give back the key of a request that did nothing."""
 
     def commit_usage(segment, end_offset, events):
         """Insert ``UsageEvent`` rows and their sums and note the progress, in one transaction.

@@ -12,15 +12,28 @@ from voidllm.core.principal import Limits
 from voidllm.core.usage import UsageEvent
 from voidllm.core.usage_line import encode_line
 from voidllm.core.world import World
-from voidllm.store import access_load, directory, keys, state, tenants, usage_commit, usage_report
+from voidllm.store import (
+    access_load,
+    directory,
+    idempotency,
+    keys,
+    state,
+    tenants,
+    usage_commit,
+    usage_report,
+)
 from voidllm.store.dialect import Dialect
+from voidllm.store.pages import Page
 from voidllm.store.records import (
     ApiKey,
     Bootstrap,
+    KeyChange,
+    KeyFilter,
     Member,
     NewKey,
     NewSecret,
     Org,
+    Remembered,
     ScopeUsage,
     ServiceAccount,
     StoredAccess,
@@ -34,6 +47,8 @@ from voidllm.store.statements import Op, T
 Make = Callable[[], Op[T]]
 Listener = Callable[[], None]
 _R = TypeVar("_R")
+ALL_KEYS = KeyFilter()
+FIRST_PAGE = Page()
 _log = Logger(namespace="voidllm.store")
 
 
@@ -80,14 +95,11 @@ class SQLStore:
     def get_key(self, key_id: str) -> Deferred[ApiKey | None]:
         return self._read(partial(keys.get_key, key_id))
 
-    def list_keys(
-        self,
-        org_id: str | None = None,
-        include_revoked: bool = False,
-        after: str | None = None,
-        limit: int = 100,
-    ) -> Deferred[list[ApiKey]]:
-        return self._read(partial(keys.list_keys, org_id, include_revoked, after, limit))
+    def list_keys(self, wanted: KeyFilter = ALL_KEYS, page: Page = FIRST_PAGE) -> Deferred[list[ApiKey]]:
+        return self._read(partial(keys.list_keys, wanted, page))
+
+    def update_key(self, key_id: str, change: KeyChange, revision: int) -> Deferred[ApiKey | None]:
+        return self._change(partial(keys.update_key, key_id, change, revision))
 
     def revoke_key(self, key_id: str, now_ms: int) -> Deferred[bool]:
         return self._change(partial(keys.revoke_key, key_id, now_ms))
@@ -130,6 +142,19 @@ class SQLStore:
     def set_access(self, kind: str, scope_id: str, models: Iterable[str] | None) -> Deferred[bool]:
         wanted = None if models is None else frozenset(models)
         return self._change(partial(tenants.set_access, kind, scope_id, wanted))
+
+    # Answers that are kept
+
+    def idempotency_begin(
+        self, subject: str, name: str, fingerprint: str, now_ms: int, expires_at_ms: int
+    ) -> Deferred[Remembered | None]:
+        return self._write(partial(idempotency.begin, subject, name, fingerprint, now_ms, expires_at_ms))
+
+    def idempotency_finish(self, subject: str, name: str, status: int, reply: str) -> Deferred[None]:
+        return self._write(partial(idempotency.finish, subject, name, status, reply), repeatable=True)
+
+    def idempotency_forget(self, subject: str, name: str) -> Deferred[None]:
+        return self._write(partial(idempotency.forget, subject, name), repeatable=True)
 
     # Usage
 

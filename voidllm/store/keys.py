@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+from typing import Mapping
+
 from attrs import evolve
 
 from voidllm.core.errors import StoreConflict
 from voidllm.store import access_rows, limits_rows
-from voidllm.store.records import ApiKey, NewKey, NewSecret
+from voidllm.store.pages import Condition, Page, contains, paged
+from voidllm.store.records import ApiKey, KeyChange, KeyFilter, NewKey, NewSecret
 from voidllm.store.statements import PAGE, Op, Row, q
 
 _COLUMNS = (
     "k.id, k.hash, k.hint, k.key_type, k.name, k.org_id, k.team_id, k.user_id, k.service_account_id,"
-    " k.scopes, k.created_at_ms, k.expires_at_ms, k.revoked_at_ms, u.is_system_admin, m.role, a.scope_id, "
-    + limits_rows.COLUMNS
+    " k.scopes, k.created_at_ms, k.expires_at_ms, k.revoked_at_ms, u.is_system_admin, m.role, a.scope_id,"
+    " k.revision, " + limits_rows.COLUMNS
 )
 
 _FROM = (
@@ -34,6 +37,9 @@ _LIVE = (
     " AND o.deleted_at_ms IS NULL AND t.deleted_at_ms IS NULL"
     " AND u.deleted_at_ms IS NULL AND s.deleted_at_ms IS NULL"
 )
+
+#: What lists can be sorted by; ids grow with the time of creation.
+SORTS: Mapping[str, str] = {"created_at": "k.id", "name": "k.name"}
 
 _INSERT = (
     "INSERT INTO api_keys (id, hash, hint, key_type, name, org_id, team_id, user_id, service_account_id,"
@@ -75,14 +81,24 @@ def get_key(key_id: str) -> Op[ApiKey | None]:
     return _key(rows[0], models)
 
 
-def list_keys(org_id: str | None, include_revoked: bool, after: str | None, limit: int) -> Op[list[ApiKey]]:
-    """Read keys in the order of their ids, at most :data:`PAGE` of them."""
-    sql, params = _SELECT + " WHERE k.id > ?", [after or ""]
-    if org_id is not None:
-        sql, params = sql + " AND k.org_id = ?", [*params, org_id]
-    if not include_revoked:
-        sql += " AND k.revoked_at_ms IS NULL"
-    rows = yield q(sql + " ORDER BY k.id LIMIT ?", *params, max(1, min(limit, PAGE)))
+def list_keys(wanted: KeyFilter, page: Page) -> Op[list[ApiKey]]:
+    """Read one page of keys, in the order of their ids unless another is asked for."""
+    where: list[Condition] = [
+        (f"{column} = ?", (value,))
+        for column, value in (
+            ("k.org_id", wanted.org_id),
+            ("k.team_id", wanted.team_id),
+            ("k.user_id", wanted.user_id),
+            ("k.service_account_id", wanted.service_account_id),
+            ("k.key_type", wanted.key_type),
+        )
+        if value is not None
+    ]
+    if wanted.search is not None:
+        where.append(contains(wanted.search, "k.name", "k.hint"))
+    if not wanted.include_revoked:
+        where.append(("k.revoked_at_ms IS NULL", ()))
+    rows = yield paged(_SELECT, where, SORTS, "k.id", page)
     found = []
     for row in rows:
         models = (yield from access_rows.get_access("key", row[0])) if row[15] is not None else None
@@ -90,10 +106,27 @@ def list_keys(org_id: str | None, include_revoked: bool, after: str | None, limi
     return found
 
 
+def update_key(key_id: str, change: KeyChange, revision: int) -> Op[ApiKey | None]:
+    """Change a key that is not revoked and still what it was at ``revision``; else ``None``."""
+    rows = yield q(
+        "UPDATE api_keys SET revision = revision + 1, name = ?, expires_at_ms = ?"
+        " WHERE id = ? AND revision = ? AND revoked_at_ms IS NULL RETURNING id",
+        change.name,
+        change.expires_at_ms,
+        key_id,
+        revision,
+    )
+    if not rows:
+        return None
+    yield from limits_rows.put("key", key_id, change.limits)
+    yield from access_rows.put_access("key", key_id, change.models)
+    return (yield from get_key(key_id))
+
+
 def revoke_key(key_id: str, now_ms: int) -> Op[bool]:
     """Revoke a key for good; ``False`` if there is none that was not revoked before."""
     rows = yield q(
-        "UPDATE api_keys SET revoked_at_ms = ? WHERE id = ? AND revoked_at_ms IS NULL RETURNING id",
+        "UPDATE api_keys SET revision = revision + 1, revoked_at_ms = ? WHERE id = ? AND revoked_at_ms IS NULL RETURNING id",
         now_ms,
         key_id,
     )
@@ -107,7 +140,7 @@ def rotate_key(old_id: str, new: NewSecret, grace_until_ms: int, now_ms: int) ->
     that no race and no forgotten argument can make the new key mightier than the old one.
     """
     rows = yield q(
-        "UPDATE api_keys SET expires_at_ms ="
+        "UPDATE api_keys SET revision = revision + 1, expires_at_ms ="
         " CASE WHEN expires_at_ms IS NULL OR expires_at_ms > ? THEN ? ELSE expires_at_ms END"
         " WHERE id = ? AND revoked_at_ms IS NULL AND (expires_at_ms IS NULL OR expires_at_ms > ?)"
         " RETURNING id",
@@ -178,8 +211,9 @@ def _key(row: Row, models: frozenset[str] | None) -> ApiKey:
         expires_at_ms=row[11],
         revoked_at_ms=row[12],
         role=_role(row[3], row[6], bool(row[13]), row[14]),
-        limits=limits_rows.from_row(row[16:21]),
+        limits=limits_rows.from_row(row[17:22]),
         models=models,
+        revision=row[16],
     )
 
 

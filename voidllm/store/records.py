@@ -125,11 +125,53 @@ class ApiKey(NewKey):
 
     :ivar role: ``member``, ``team_admin``, ``org_admin`` or ``system_admin``; derived from
         the owner when the row is read, never stored with the key.
+    :ivar revision: greater after every change of the key.
     """
 
     role: str = "member"
     created_at_ms: int = 0
     revoked_at_ms: int | None = None
+    revision: int = 1
+
+
+@frozen
+class KeyChange:
+    """All that can be changed of a key, as it shall be."""
+
+    name: str
+    limits: Limits
+    models: frozenset[str] | None
+    expires_at_ms: int | None
+
+
+@frozen
+class KeyFilter:
+    """Which keys a list is of; ``None`` restricts nothing.
+
+    :ivar search: is in the name or the hint.
+    """
+
+    org_id: str | None = None
+    team_id: str | None = None
+    user_id: str | None = None
+    service_account_id: str | None = None
+    key_type: str | None = None
+    search: str | None = None
+    include_revoked: bool = False
+
+
+@frozen
+class Remembered:
+    """What is kept of a request that came with an idempotency key.
+
+    :ivar fingerprint: of the request, to tell it from another one with the same key.
+    :ivar status: of its answer, ``None`` while it runs or if nobody knows how it ended.
+    :ivar reply: its answer without secrets.
+    """
+
+    fingerprint: str
+    status: int | None = None
+    reply: str | None = field(default=None, repr=False)
 
 
 @frozen
