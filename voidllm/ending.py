@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from twisted.internet.defer import Deferred
-from twisted.internet.task import deferLater
+from twisted.internet.defer import Deferred, maybeDeferred
 
 from voidllm.core.world import World
 from voidllm.dataplane import DataPlane
@@ -14,34 +13,54 @@ from voidllm.dataplane import DataPlane
 _FLUSH_S = 1.0
 
 
-async def end_replies(world: World, plane: DataPlane, front: Any, port: Any, patience_s: float) -> None:
+class Patience:
+    """How long what runs may take, which may become shorter while somebody waits.
+
+    :param seconds: from now.
+    """
+
+    def __init__(self, world: World, seconds: float) -> None:
+        self._world = world
+        self._until_s = world.reactor.seconds() + seconds
+        self._timer: Any = None
+
+    def shorten(self, seconds: float) -> None:
+        """End no later than so many seconds from now."""
+        now_s = self._world.reactor.seconds()
+        if now_s + seconds < self._until_s:
+            self._until_s = now_s + seconds
+            if self._timer is not None and self._timer.active():
+                self._timer.reset(seconds)
+
+    async def wait(self, deferred: Deferred[Any]) -> None:
+        """Wait for ``deferred``, which never fails, but not beyond the end."""
+        both: Deferred[None] = Deferred()
+
+        def first(_: Any = None) -> None:
+            if not both.called:
+                both.callback(None)
+
+        left_s = max(0.0, self._until_s - self._world.reactor.seconds())
+        self._timer = self._world.reactor.callLater(left_s, first)
+        deferred.addBoth(first)
+        await both
+        if self._timer.active():
+            self._timer.cancel()
+
+
+async def end_replies(world: World, plane: DataPlane, front: Any, port: Any, patience: Patience) -> None:
     """Let what runs end, then cut what still does, then close the port.
 
     :param front: a front or a Site, see :class:`~voidllm.http.population.Populated`.
     :param port: what listens, or ``None``.
-    :param patience_s: how long what runs may take.
+    :param patience: how long what runs may take.
     """
     plane.drain()
     front.drain()
-    await _within(front.drained(), patience_s, world)
+    await patience.wait(front.drained())
     plane.cut()
-    await _within(front.drained(), _FLUSH_S, world)
+    await Patience(world, _FLUSH_S).wait(front.drained())
     if port is not None:
-        await port.stopListening()
+        # It gives nothing if somebody stopped it before.
+        await maybeDeferred(port.stopListening)
     front.abort_all()
-
-
-async def _within(deferred: Deferred[Any], seconds: float, world: World) -> None:
-    """Wait for ``deferred``, which never fails, but no longer than ``seconds``."""
-    timer: Deferred[Any] = deferLater(world.reactor, seconds)
-    timer.addErrback(lambda _: None)
-    both: Deferred[Any] = Deferred()
-
-    def first(_: Any) -> None:
-        if not both.called:
-            both.callback(None)
-
-    deferred.addBoth(first)
-    timer.addCallback(first)
-    await both
-    timer.cancel()

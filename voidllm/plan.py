@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from attrs import frozen
+from attrs import field, frozen
 from msgspec import msgpack
 
 from voidllm.http.pool_settings import PoolSettings
@@ -16,7 +16,8 @@ class Plan:
     """Everything that a worker needs of the configuration, which it never reads itself.
 
     :ivar boot: names this life of the worker in its journal segments.
-    :ivar tls: paths of certificate chain and key, or ``None`` for plain TCP.
+    :ivar tls: certificate chain and key, as read at the gateway's start, so that all workers have
+        the same, whenever they are started; ``None`` for plain TCP.
     """
 
     boot: str
@@ -26,7 +27,7 @@ class Plan:
     pool: PoolSettings
     proxy: ProxySettings
     usage: UsageSettings
-    tls: tuple[str, str] | None
+    tls: tuple[bytes, bytes] | None = field(repr=False)
     log_level: str
     log_format: str
 

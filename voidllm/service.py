@@ -21,7 +21,7 @@ from voidllm.bootstrap import CREDENTIALS, FirstCredentials
 from voidllm.config import Config, ConfigErrors, diff_needs_restart, load_config
 from voidllm.core.errors import VoidLLMError
 from voidllm.core.world import World
-from voidllm.ending import end_replies
+from voidllm.ending import Patience, end_replies
 from voidllm.gateway import Gateway
 from voidllm.hardening import harden
 from voidllm.http import polling
@@ -97,6 +97,7 @@ class GatewayService(Service):
         self._control: ControlSocket | None = None
         self._signals = 0
         self._workers: Workers | None = None
+        self._tls: tuple[bytes, bytes] | None = None
         self._gateway, self._front = self._compose()
 
     def _compose(self) -> tuple[Gateway, Any]:
@@ -108,7 +109,7 @@ class GatewayService(Service):
 
             page = Fleet(self._metrics.registry, range(1, size + 1), world.reactor.seconds)
             bind = partial(listen_often, self._description())
-            self._workers = Workers(world, make_plan(config, size), size, bind, page)
+            self._workers = Workers(world, size, bind, page)
         workers = self._workers
         upstreams = make_upstreams(world, config.upstream.engine, pool_settings(config))
         gateway = Gateway(
@@ -135,9 +136,7 @@ class GatewayService(Service):
         )
         site = StrictSite(world, root, settings, gateway.plane.door.welcome)
         front: Any = site
-        if workers is not None:
-            workers.attach(gateway.holder, site)
-        elif config.server.front == "fast":
+        if workers is None and config.server.front == "fast":
             front = FrontFactory(world, gateway.plane.door, site, settings)
         register_plane(self._metrics, gateway.plane, front, upstreams)
         register_gateway(self._metrics, gateway)
@@ -166,16 +165,25 @@ class GatewayService(Service):
         if tls.enabled:
             from twisted.protocols.tls import TLSMemoryBIOFactory
 
-            from voidllm.http.server_tls import server_context_factory
+            from voidllm.http.server_tls import context_factory, read_pair
 
-            factory = TLSMemoryBIOFactory(server_context_factory(tls.cert, tls.key), False, factory)
+            self._tls = read_pair(tls.cert, tls.key)
+            # With workers only to see that it can be made.
+            factory = TLSMemoryBIOFactory(context_factory(*self._tls), False, factory)
         if self._workers is None:
             self._port = await listen(self._world.reactor, self._description(), factory)
+        else:
+            plan = make_plan(self._config, self._workers.size, self._tls)
+            self._workers.attach(self._gateway.holder, self._front, plan)
         await self._gateway.open()
         if self._gateway.state != "ready":
             return
         self._control = ControlSocket(
-            self._world, self._config.state_dir, self._gateway.admin_context(), reload=self.reload
+            self._world,
+            self._config.state_dir,
+            self._gateway.admin_context(),
+            reload=self.reload,
+            workers=self._workers.roster if self._workers is not None else None,
         )
         await self._control.start()
         self._lag.start()
@@ -265,7 +273,7 @@ class GatewayService(Service):
         self._log.level = new.logging.level
         self._gateway.reload(new)
         if self._workers is not None:
-            self._workers.reload(make_plan(new, self._workers.size))
+            self._workers.reload(make_plan(new, self._workers.size, self._tls))
         return list(restart)
 
     # -- the end
@@ -287,7 +295,8 @@ class GatewayService(Service):
                 "stopping: what is running has {patience} s to end; a second signal ends it at once",
                 patience=f"{patience_s:g}",
             )
-        await end_replies(self._world, self._gateway.plane, self._front, self._port, patience_s)
+        patience = Patience(self._world, patience_s)
+        await end_replies(self._world, self._gateway.plane, self._front, self._port, patience)
         if self._workers is not None:
             await self._workers.stop(patience_s)
         if self._control is not None:

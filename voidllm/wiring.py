@@ -22,9 +22,11 @@ def pool_settings(config: Config) -> PoolSettings:
     return PoolSettings(max_per_origin=upstream.max_connections_per_origin, max_waiting=upstream.max_queue)
 
 
-def make_plan(config: Config, workers: int) -> Plan:
-    """Translate for workers; each gets its own ``boot``."""
-    tls = config.server.proxy.tls
+def make_plan(config: Config, workers: int, tls: tuple[bytes, bytes] | None) -> Plan:
+    """Translate for workers; each gets its own ``boot``.
+
+    :param tls: PEM of certificate chain and key.
+    """
     return Plan(
         boot="",
         state_dir=config.state_dir,
@@ -33,7 +35,7 @@ def make_plan(config: Config, workers: int) -> Plan:
         pool=pool_settings(config),
         proxy=proxy_settings(config),
         usage=usage_settings(config, workers + 1),
-        tls=(tls.cert, tls.key) if tls.enabled else None,
+        tls=tls,
         log_level=config.logging.level,
         log_format=config.logging.format,
     )

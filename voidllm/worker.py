@@ -1,31 +1,24 @@
 """A worker: one data plane in a process of its own, told everything by its control plane.
 
-Imports nothing that only a control plane needs. Whatever signals a terminal or a service manager
-sends to the whole group are the control plane's affair; a worker ends when it is told to, or when
-the line to the control plane breaks.
+Imports nothing that only a control plane needs. It ends when it is told to, or when the line to
+the control plane breaks.
 """
 
 from __future__ import annotations
 
-import fcntl
-import gc
-import os
-import signal
 import socket
 import sys
 from typing import Any, Callable
 
-from twisted.internet.defer import Deferred
-from twisted.internet.task import LoopingCall
+from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.logger import Logger
 
 from voidllm import garbage
 from voidllm.core.crypto import KeyDigester
 from voidllm.core.world import World
 from voidllm.dataplane import DataPlane
-from voidllm.ending import end_replies
-from voidllm.hardening import harden
-from voidllm.http import polling
+from voidllm.ending import Patience, end_replies
+from voidllm.heart import Heart
 from voidllm.http.front import FrontFactory
 from voidllm.http.population import Population
 from voidllm.http.replies import error_body
@@ -44,10 +37,10 @@ from voidllm.usage.journal import Journal
 
 #: The descriptors that a worker inherits besides the standard three.
 LISTENER_FD, LINK_FD, RELAY_FD, TABLE_FD, LOCK_FD = range(3, 8)
-#: How often a worker says that it lives, and what it counted.
-HEARTBEAT_S = 1.0
-# Without a control plane nobody waits for long: a successor wants the state folder.
+# Without a control plane nobody waits for long: a successor wants the state folder. So it is this
+# long for what runs, and so long for everything.
 _ORPHAN_S = 2.0
+_ORPHAN_MOST_S = 4.0
 _MOST = 1 << 30
 
 _log = Logger()
@@ -66,10 +59,11 @@ class Worker:
         self._end = end
         self._metrics = Metrics()
         self._lag = LoopLag(world, self._metrics)
-        self._heart = LoopingCall(self._beat)
-        self._heart.clock = world.reactor
         self._link = Link(messages.decode_to_worker, self._got, self._orphaned, _MOST)
-        self._ending = False
+        self._heart = Heart(world.reactor, self._link, self._metrics.export)
+        self._patience: Patience | None = None
+        self._over = False
+        self._wants_full = False
         self._opened: messages.Open | None = None
         self._log: Log | None = None
         self._plan: Plan | None = None
@@ -96,11 +90,18 @@ class Worker:
     # -- what the control plane says
 
     def _got(self, message: Any) -> None:
-        self._does[type(message)](message)
+        if self._over:
+            return
+        try:
+            self._does[type(message)](message)
+        except Exception:
+            # Half of what it was told to be is worse than a successor.
+            _log.failure("a worker cannot do what it was told", kind=type(message).__name__)
+            self._exit(1)
 
     def _set_up(self, message: messages.Setup) -> None:
         plan = self._plan = decode_plan(message.plan)
-        self._log = start_logging(plan.log_level, plan.log_format, sys.stdout)
+        self._log = start_logging(plan.log_level, plan.log_format, sys.stdout, self._number)
         world = self._world
         upstreams = self._upstreams = make_upstreams(world, plan.engine, plan.pool)
         plane = self._plane = DataPlane(world, upstreams, self._metrics)
@@ -111,13 +112,13 @@ class Worker:
         if plan.tls is not None:
             from twisted.protocols.tls import TLSMemoryBIOFactory
 
-            from voidllm.http.server_tls import server_context_factory
+            from voidllm.http.server_tls import context_factory
 
-            self._factory = TLSMemoryBIOFactory(server_context_factory(*plan.tls), False, front)
+            self._factory = TLSMemoryBIOFactory(context_factory(*plan.tls), False, front)
         if message.listen:
             self._listen()
         self._lag.start()
-        self._owned(self._heart.start(HEARTBEAT_S), "heartbeat")
+        self._owned(self._heart.start(), "heartbeat")
 
     def _listen(self) -> None:
         self._port = adopt(self._world.reactor, LISTENER_FD, self._factory)
@@ -128,6 +129,7 @@ class Worker:
     def _full(self, message: messages.Full) -> None:
         assert self._plane is not None
         first = self._plane.gate is None
+        self._wants_full = False
         self._plane.holder.swap(message.snapshot)
         garbage.settle()
         if first:
@@ -140,8 +142,11 @@ class Worker:
         await journal.start()
         journal.on_sealed.append(lambda segment: self._link.send(messages.Sealed(segment)))
         limiter = SharedLimiter(SharedTable.attach(TABLE_FD), self._number)
-        plane.open(limiter, journal, KeyDigester(opened.digest_key), plan.proxy)
-        if self._port is None and not self._ending:
+        # Another plan may have come meanwhile.
+        plane.open(limiter, journal, KeyDigester(opened.digest_key), (self._plan or plan).proxy)
+        if self._patience is not None:
+            return
+        if self._port is None:
             self._listen()
         self._link.send(messages.Ready())
 
@@ -151,7 +156,10 @@ class Worker:
         try:
             holder.swap(delta.apply(holder.current, message.delta))
         except delta.Gap:
-            self._link.send(messages.WantFull())
+            # Whatever else is on its way does not fit either.
+            if not self._wants_full:
+                self._wants_full = True
+                self._link.send(messages.WantFull())
 
     def _reload(self, message: messages.Reload) -> None:
         assert self._plane is not None and self._log is not None
@@ -160,10 +168,7 @@ class Worker:
         self._plane.reload(plan.proxy)
 
     def _want_metrics(self, message: messages.WantMetrics) -> None:
-        self._link.send(messages.Metrics(message.number, self._metrics.export()))
-
-    def _beat(self) -> None:
-        self._link.send(messages.Metrics(0, self._metrics.export()))
+        self._heart.tell(message.number)
 
     # -- the end
 
@@ -176,32 +181,41 @@ class Worker:
         self._finish(0)
 
     def _orphaned(self) -> None:
-        if not self._ending:
-            _log.error("worker {number}: the control plane is gone", number=self._number)
-            if self._port is not None:
-                # Whoever comes next wants the port, too.
-                self._port.stopListening()
+        if self._over:
+            return
+        _log.error("worker {number}: the control plane is gone", number=self._number)
+        if self._port is not None:
+            # Whoever comes next wants the port, too.
+            self._owned(maybeDeferred(self._port.stopListening), "a port could not be closed")
+            self._port = None
+        self._world.reactor.callLater(_ORPHAN_MOST_S, self._exit, 1)
         self._finish(_ORPHAN_S)
 
     def _finish(self, patience_s: float) -> None:
-        if not self._ending:
-            self._ending = True
-            self._owned(Deferred.fromCoroutine(self._close(patience_s)), "a worker could not end in order")
+        if self._patience is not None:
+            self._patience.shorten(patience_s)
+            return
+        self._patience = Patience(self._world, patience_s)
+        self._owned(Deferred.fromCoroutine(self._close(self._patience)), "a worker could not end in order")
 
-    async def _close(self, patience_s: float) -> None:
+    async def _close(self, patience: Patience) -> None:
         if self._plane is not None and self._front is not None:
-            await end_replies(self._world, self._plane, self._front, self._port, patience_s)
+            await end_replies(self._world, self._plane, self._front, self._port, patience)
             await self._plane.close()
         self._lag.stop()
-        if self._heart.running:
-            self._heart.stop()
-        self._link.close()
-        self._end(0)
+        self._heart.stop()
+        self._exit(0)
+
+    def _exit(self, status: int) -> None:
+        if not self._over:
+            self._over = True
+            self._link.close()
+            self._end(status)
 
     def _owned(self, deferred: Deferred[Any], what: str) -> None:
         def failed(failure: Any) -> None:
             _log.failure(what, failure)
-            self._end(1)
+            self._exit(1)
 
         deferred.addErrback(failed)
 
@@ -211,30 +225,3 @@ def _unavailable() -> bytes:
     body = error_body(503, "service_unavailable", "the gateway cannot answer this now", None, "")
     head = b"HTTP/1.1 503 Service Unavailable\r\nContent-Type: application/json\r\nRetry-After: 1\r\n"
     return head + b"Connection: close\r\nContent-Length: %d\r\n\r\n" % len(body) + body
-
-
-def main() -> None:
-    """Run the worker whose number is the only argument, on the descriptors that it inherited."""
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, signal.SIG_IGN)
-    for fd in range(LISTENER_FD, LOCK_FD + 1):
-        fcntl.fcntl(fd, fcntl.F_SETFD, fcntl.FD_CLOEXEC)
-    harden()
-    from twisted.internet import reactor
-    from twisted.internet.threads import deferToThread
-
-    gc.enable()
-    looped: Any = reactor
-    status = [0]
-
-    def end(code: int) -> None:
-        status[0] = code
-        if looped.running:
-            looped.stop()
-
-    polling.install(looped)
-    worker = Worker(World(reactor=looped, in_thread=deferToThread), int(sys.argv[1]), end)
-    looped.callWhenRunning(worker.start)
-    looped.run(installSignalHandlers=False)
-    sys.stdout.flush()
-    os._exit(status[0])

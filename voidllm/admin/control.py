@@ -52,6 +52,7 @@ class ControlSocket:
     """Serves the admin application with an operator's rights on ``<state_dir>/control.sock``.
 
     :param reload: takes over the configuration file and gives the keys that need a restart.
+    :param workers: describes the processes that answer requests besides this one, if there are any.
     :param uid_of: finds the user id of a transport's peer.
     """
 

@@ -12,18 +12,34 @@ from twisted.internet.ssl import CertificateOptions, TLSVersion
 from voidllm.core.errors import StateError
 
 
+def read_pair(cert_path: str, key_path: str) -> tuple[bytes, bytes]:
+    """Read the files of a certificate chain and its key.
+
+    :raises OSError: when a file cannot be read.
+    """
+    return Path(cert_path).read_bytes(), Path(key_path).read_bytes()
+
+
 def server_context_factory(cert_path: str, key_path: str) -> CertificateOptions:
     """Read a certificate chain and its key, and make a context factory for ``listenSSL``.
 
-    TLS 1.2 or newer; ALPN offers ``http/1.1`` alone.
-
-    :param cert_path: PEM file, the server's own certificate first, then its chain.
-    :param key_path: PEM file of the unencrypted private key.
+    :param cert_path: PEM file, see :func:`context_factory`.
+    :param key_path: PEM file, see :func:`context_factory`.
     :raises OSError: when a file cannot be read.
     :raises StateError: when a file is not what it should be, or the two do not belong together.
     """
-    cert_pem = Path(cert_path).read_bytes()
-    key_pem = Path(key_path).read_bytes()
+    return context_factory(*read_pair(cert_path, key_path))
+
+
+def context_factory(cert_pem: bytes, key_pem: bytes) -> CertificateOptions:
+    """Make a context factory for ``listenSSL``.
+
+    TLS 1.2 or newer; ALPN offers ``http/1.1`` alone.
+
+    :param cert_pem: the server's own certificate first, then its chain.
+    :param key_pem: the unencrypted private key.
+    :raises StateError: when one is not what it should be, or the two do not belong together.
+    """
     try:
         chain = x509.load_pem_x509_certificates(cert_pem)
     except ValueError:

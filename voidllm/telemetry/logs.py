@@ -26,14 +26,19 @@ def timestamp(seconds: float) -> str:
     return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds")[:-6] + "Z"
 
 
-def as_json(event: Mapping[str, Any]) -> str:
-    """Write an event as one line of JSON (ASCII, so that no separator of lines is in it)."""
+def as_json(event: Mapping[str, Any], worker: int | None = None) -> str:
+    """Write an event as one line of JSON (ASCII, so that no separator of lines is in it).
+
+    :param worker: number of the worker that this process is, if it is one.
+    """
     line: dict[str, Any] = {
         "ts": timestamp(event.get("log_time", 0.0)),
         "level": level_of(event),
         "logger": str(event.get("log_namespace", "")),
         "message": message_of(event),
     }
+    if worker is not None:
+        line["worker"] = worker
     line.update(fields_of(event))
     exception = exception_of(event)
     if exception is not None:
@@ -41,11 +46,15 @@ def as_json(event: Mapping[str, Any]) -> str:
     return json.dumps(line, separators=(",", ":"))
 
 
-def as_text(event: Mapping[str, Any], colours: bool = False) -> str:
-    """Write an event for people; further lines of a message are indented."""
+def as_text(event: Mapping[str, Any], colours: bool = False, worker: int | None = None) -> str:
+    """Write an event for people; further lines of a message are indented.
+
+    :param worker: number of the worker that this process is, if it is one.
+    """
     level = level_of(event)
     message = _CONTROL.sub(lambda m: repr(m[0])[1:-1], message_of(event)).replace("\n", "\n    ")
-    text = f"{timestamp(event.get('log_time', 0.0))} {level:<8} {event.get('log_namespace', '')}: {message}"
+    source = f"{'' if worker is None else f'[{worker}] '}{event.get('log_namespace', '')}"
+    text = f"{timestamp(event.get('log_time', 0.0))} {level:<8} {source}: {message}"
     exception = exception_of(event)
     if exception is not None:
         for part in (exception, *exception.get("causes", ())):
@@ -62,14 +71,19 @@ class Log:
 
     :ivar level: least level that is written; may be changed at any time. Other people's
         loggers are asked for warnings and worse, except at ``debug``.
+    :param worker: number of the worker that this process is, if it is one; every line says it.
     """
 
-    def __init__(self, stream: TextIO, level: str = "info", format: str = "json") -> None:
+    def __init__(
+        self, stream: TextIO, level: str = "info", format: str = "json", worker: int | None = None
+    ) -> None:
         self.level = level
         self._stream = stream
         colours = format == "text" and stream.isatty()
         self._write: Callable[[Mapping[str, Any]], str] = (
-            as_json if format == "json" else lambda event: as_text(event, colours)
+            (lambda event: as_json(event, worker))
+            if format == "json"
+            else (lambda event: as_text(event, colours, worker))
         )
 
     def __call__(self, event: Mapping[str, Any]) -> None:
@@ -114,7 +128,7 @@ def _show_warning(
     )
 
 
-def start_logging(level: str, format: str, stream: TextIO) -> Log:
+def start_logging(level: str, format: str, stream: TextIO, worker: int | None = None) -> Log:
     """Send everything that is logged, in whichever way, to ``stream``; once per process.
 
     Later calls, twistd's among them, get no observer of their own: it would write the texts of
@@ -122,9 +136,10 @@ def start_logging(level: str, format: str, stream: TextIO) -> Log:
 
     :param level: ``debug``, ``info``, ``warn`` or ``error``.
     :param format: ``json`` or ``text``.
+    :param worker: see :class:`Log`.
     :returns: the log, whose level may be changed.
     """
-    log = Log(stream, level, format)
+    log = Log(stream, level, format, worker)
     globalLogBeginner.beginLoggingTo([log], redirectStandardIO=False)
     globalLogBeginner.beginLoggingTo = _begun  # type: ignore[method-assign]
     warnings.showwarning = _show_warning
