@@ -112,6 +112,23 @@ class KnownHeadTests(SynchronousTestCase):
         connection.feed(asking, BODY, asking, BODY)
         self.assertEqual(connection.transport.value().count(b" 100 Continue"), 2)
 
+    def test_shared(self) -> None:
+        """Connections that say the same share what is known of it, whatever lengths they state in turn."""
+        keeper = Keeper()
+        _, factory = memory_front(keeper)
+        one, other = Connected(factory), Connected(factory)
+        longer = HEAD.replace(b": 4\r", b": 12\r")
+        for _ in range(2):
+            one.feed(HEAD + BODY)
+            other.feed(longer + BODY * 3)
+        self.assertIs(one.protocol.known, other.protocol.known)
+        lengths = [(r.content_length, r.header(b"content-length"), len(body)) for r, body in keeper.requests]
+        self.assertEqual(lengths, [(4, b"4", 4), (12, b"12", 12)] * 2)
+        one.leave()
+        self.assertEqual(len(factory._heads), 1)
+        other.leave()
+        self.assertEqual(len(factory._heads), 0)
+
     def test_many_connections(self) -> None:
         """Only so many connections keep a head; the others are served all the same."""
         keeper = Keeper()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from typing import Any, Callable
+from weakref import WeakValueDictionary
 
 from twisted.internet.protocol import Factory
 
@@ -54,6 +55,8 @@ class FrontFactory(Populated, Factory):
         self.date = DateLine(world.wall_ms)
         self.new_id = IdSource(world.random_bytes)
         self._knowing: OrderedDict[FrontConnection, None] = OrderedDict()
+        #: One object for all connections of a client that says the same on each; gone with the last.
+        self._heads: WeakValueDictionary[bytes, KnownHead[Head]] = WeakValueDictionary()
         self.population: Population = getattr(site, "population", None) or Population()
 
     def get_to_know(self, connection: FrontConnection, text: bytes, head: Head) -> KnownHead[Head] | None:
@@ -65,7 +68,8 @@ class FrontFactory(Populated, Factory):
             if len(knowing) >= _KNOWN:
                 knowing.popitem(last=False)[0].known = None
             knowing[connection] = None
-        return KnownHead(text, head)
+        known = KnownHead(text, head)
+        return self._heads.setdefault(known.constant, known)
 
     def forget(self, connection: FrontConnection) -> None:
         """Take note that ``connection`` is closed or served by another protocol."""

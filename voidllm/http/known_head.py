@@ -37,7 +37,7 @@ class KnownHead(Generic[P]):
     :ivar size: of the head that was met last, in bytes.
     """
 
-    __slots__ = ("_cut", "_rest", "_text", "meaning", "size")
+    __slots__ = ("__weakref__", "_cut", "_rest", "_text", "meaning", "size")
 
     def __init__(self, text: bytes, meaning: P) -> None:
         self._text = text
@@ -46,6 +46,11 @@ class KnownHead(Generic[P]):
         found = _LENGTH.search(text)
         #: Where the number is, if it is there in its usual form.
         self._cut, self._rest = found.span(1) if found is not None else (0, 0)
+
+    @property
+    def constant(self) -> bytes:
+        """What heads have in common that differ in nothing but their length."""
+        return self._text[: self._cut] + self._text[self._rest :]
 
     def begins(self, data: bytes) -> bool:
         """Say whether ``data`` begins with this head; then ``meaning`` and ``size`` are for ``data``."""
