@@ -355,6 +355,7 @@ class Workers:
         for fd in (self._table_fd, self._null_fd):
             if fd >= 0:
                 os.close(fd)
+        self._table_fd = self._null_fd = -1
 
     def _kill_all(self) -> None:
         for life in list(self._lives.values()):
