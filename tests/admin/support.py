@@ -11,6 +11,7 @@ from twisted.internet.defer import Deferred, ensureDeferred, succeed
 from twisted.internet.threads import deferToThread
 from twisted.trial.unittest import TestCase
 
+from tests.admin import contract
 from tests.harness import request
 from tests.store.support import NOW, event, new_id, org, seed, user, world
 from voidllm.admin.context import AdminContext
@@ -124,4 +125,5 @@ class AdminCase(TestCase):
             headers["authorization"] = f"Bearer {self.keys[who]}"
         status, got, reply = await deferToThread(request, self.port, method, path, body, headers)
         decoded = json.loads(reply) if got.get("content-type") == "application/json" and reply else reply
+        contract.check(method, path, status, got, decoded)
         return status, got, decoded

@@ -12,8 +12,10 @@ from typing import Any
 from twisted.internet.defer import Deferred
 from twisted.internet.threads import deferToThread
 
+from tests.admin import contract
 from tests.admin.support import AdminCase
 from voidllm.admin.control import MAX_PATH, ControlSocket
+from voidllm.admin.routes import OPERATORS, ROUTES
 from voidllm.core.errors import StateError
 
 
@@ -25,7 +27,10 @@ def ask(path: str, method: str, target: str, value: Any = None) -> tuple[int, An
         connection.sock.connect(path)
         connection.request(method, target, None if value is None else json.dumps(value))
         reply = connection.getresponse()
-        return reply.status, json.loads(reply.read())
+        headers = {name.lower(): value for name, value in reply.getheaders()}
+        body = json.loads(reply.read())
+        contract.check(method, target, reply.status, headers, body, (*ROUTES, *OPERATORS))
+        return reply.status, body
     finally:
         connection.close()
 

@@ -6,7 +6,7 @@ from attrs import frozen
 
 from voidllm.admin.context import AdminContext
 from voidllm.auth.credentials import find_credential
-from voidllm.auth.roles import ORG_ADMIN, SYSTEM_ADMIN, require, require_not_above
+from voidllm.auth.roles import SYSTEM_ADMIN, require_not_above
 from voidllm.core.errors import Refusal
 
 READ = "admin:read"
@@ -26,23 +26,28 @@ class Actor:
     :ivar org_id: the organisation that the actor is confined to, ``None`` for no such bound.
     :ivar scopes: what the actor's key is for.
     :ivar user_id: the user that the actor is, if it is a person.
+    :ivar subject: tells this actor from every other one.
     """
 
     role: str
     org_id: str | None
     scopes: frozenset[str]
     user_id: str | None = None
+    subject: str = ""
 
 
 #: Who has the operating system's word for it: the control socket and the offline commands.
-OPERATOR = Actor(SYSTEM_ADMIN, None, SCOPES)
+OPERATOR = Actor(SYSTEM_ADMIN, None, SCOPES, subject="operator")
+
+#: Whoever asks for what everybody may have.
+ANYBODY = Actor("", None, frozenset())
 
 
 def actor_of(context: AdminContext, headers: list[tuple[bytes, bytes]]) -> Actor:
     """Find who calls by the API key in ``headers``.
 
     :param headers: (lower-case name, value) pairs.
-    :raises Refusal: 401 without a key that is known and alive, 403 below ``org_admin``.
+    :raises Refusal: 401 without a key that is known and alive.
     """
     try:
         credential = find_credential(headers)
@@ -55,9 +60,9 @@ def actor_of(context: AdminContext, headers: list[tuple[bytes, bytes]]) -> Actor
         principal.expires_at_ms is not None and principal.expires_at_ms <= context.world.wall_ms()
     ):
         raise Refusal(401, "unauthorized", "invalid API key", headers=_CHALLENGE)
-    require(principal.role, ORG_ADMIN)
     confined = None if principal.role == SYSTEM_ADMIN else principal.org_id
-    return Actor(principal.role, confined, principal.scopes, principal.user_id)
+    subject = f"key {principal.key_id}" if principal.user_id is None else f"user {principal.user_id}"
+    return Actor(principal.role, confined, principal.scopes, principal.user_id, subject)
 
 
 def require_scope(actor: Actor, scope: str) -> None:

@@ -1,52 +1,80 @@
-"""The admin application: routes of every resource, and one way to answer and to fail.
+"""The admin application: declared routes, served over HTTP, with one way to answer and to fail.
 
-Klein is imported when an application is built, not before: it costs more time than the
-whole rest of a start.
+Klein and the routes are imported when an application is built, not before: they cost more time
+than the whole rest of a start.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Callable, Iterable
+import re
+from typing import TYPE_CHECKING, Any, Callable
 
-from voidllm.admin import configuration, keys, usage
-from voidllm.admin.access import Actor, actor_of
+from voidllm.admin.access import ANYBODY, Actor, actor_of
 from voidllm.admin.context import AdminContext
-from voidllm.admin.replies import answer_failure
+from voidllm.admin.replies import answer_failure, body_of, header_of, not_modified, reply
 
 if TYPE_CHECKING:
     from klein import Klein
+
+    from voidllm.admin.declare import Route
 
 __all__ = ["AdminContext", "Identify", "make_app"]
 
 #: Says who sent a request, or raises a Refusal.
 Identify = Callable[[Any], Actor]
 
+_PART = re.compile(r"\{(\w+)\}")
+
 
 def make_app(
-    context: AdminContext,
-    identify: Identify | None = None,
-    more: Iterable[Callable[[Any, Identify], None]] = (),
+    context: AdminContext, identify: Identify | None = None, *, for_operators: bool = False
 ) -> Klein:
     """Build the application that serves ``/api/v1``.
 
     :param identify: who calls; by default whom the request's API key speaks for.
-    :param more: add routes of their own to the application, given it and ``identify``.
+    :param for_operators: serve also what is only for whoever runs the gateway.
     """
     from klein import Klein
+
+    from voidllm.admin.routes import OPERATORS, ROUTES
 
     app = Klein()
     # Another spelling of a path is another path, not a redirect to where a body would be lost.
     app.url_map.strict_slashes = False
     app.url_map.merge_slashes = False
     who = identify if identify is not None else _by_key(context)
-    for module in (keys, usage, configuration):
-        module.add_routes(app, context, who)
-    for add in more:
-        add(app, who)
+    for route in (*ROUTES, *(OPERATORS if for_operators else ())):
+        _serve(app, context, who, route)
     # typing note: Klein's own annotation of the handler's result leaves out plain bytes.
     handle: Any = app.handle_errors(Exception)
     handle(answer_failure)
     return app
+
+
+def _serve(app: Any, context: AdminContext, identify: Identify, route: Route) -> None:
+    from voidllm.admin.calls import Request, authorize, perform
+    from voidllm.admin.etags import matches
+    from voidllm.admin.once import HEADER
+
+    rule = _PART.sub(r"<\1>", route.path)
+
+    @app.route(rule, methods=[route.method], endpoint=route.name)  # type: ignore[untyped-decorator]
+    async def serve(request: Any, **path: str) -> bytes:
+        actor = ANYBODY if route.role is None else identify(request)
+        # Before anything is read of what somebody sends who may not.
+        authorize(route, actor)
+        asked = Request(
+            path, request.args, body_of(request), header_of(request, "If-Match"), header_of(request, HEADER)
+        )
+        answer = await perform(route, context, actor, asked)
+        if answer.etag is not None:
+            request.setHeader(b"etag", answer.etag.encode("ascii"))
+            known = header_of(request, "If-None-Match")
+            if route.method == "GET" and known is not None and matches(known, answer.etag, weakly=True):
+                return not_modified(request)
+        if answer.again:
+            request.setHeader(b"idempotency-replayed", b"true")
+        return reply(request, answer.status, answer.value)
 
 
 def _by_key(context: AdminContext) -> Identify:

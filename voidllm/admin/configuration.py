@@ -4,21 +4,27 @@ from __future__ import annotations
 
 from typing import Any
 
-from voidllm.admin.access import READ, require_scope
-from voidllm.admin.context import AdminContext
-from voidllm.admin.fields import query_args
-from voidllm.admin.replies import reply
-from voidllm.auth.roles import SYSTEM_ADMIN, require
+from voidllm.admin.access import READ
+from voidllm.admin.declare import Call, Route
+from voidllm.admin.kinds import Nothing
+from voidllm.auth.roles import SYSTEM_ADMIN
 
 
-def add_routes(app: Any, context: AdminContext, identify: Any) -> None:
-    """Add the routes of this resource to a Klein application."""
+async def show_configuration(call: Call[Nothing, Nothing]) -> dict[str, Any]:
+    """Give the configuration as it is in force."""
+    return dict(call.context.config_view())
 
-    @app.route("/api/v1/config", methods=["GET"])  # type: ignore[untyped-decorator]
-    async def get_config(request: Any) -> bytes:
-        actor = identify(request)
-        require_scope(actor, READ)
-        # It is about the whole installation, which is more than one organisation's business.
-        require(actor.role, SYSTEM_ADMIN)
-        query_args(request.args, ())
-        return reply(request, 200, dict(context.config_view()))
+
+ROUTES = (
+    Route(
+        "GET",
+        "/api/v1/config",
+        "show_config",
+        "Show the configuration",
+        show_configuration,
+        dict[str, Any],
+        SYSTEM_ADMIN,
+        READ,
+        tenant="installation",
+    ),
+)

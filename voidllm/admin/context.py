@@ -24,6 +24,9 @@ class AdminContext:
     :ivar snapshots: an :class:`~voidllm.core.interfaces.ISnapshotSource`; says who calls.
     :ivar flush: commits everything that was journaled before the call, so that a report is complete.
     :ivar config_view: gives the configuration as plain values, without secrets.
+    :ivar reload: takes over the configuration file and gives the keys that need a restart.
+    :ivar workers: describes the processes that answer requests besides this one, if there are any.
+    :ivar began_s: when the gateway began, by the reactor's clock.
     """
 
     world: World
@@ -32,3 +35,6 @@ class AdminContext:
     snapshots: Any = field(repr=False)
     flush: Callable[[], Deferred[Any]] = _nothing_to_flush
     config_view: Callable[[], Mapping[str, Any]] = dict
+    reload: Callable[[], list[str]] | None = None
+    workers: Callable[[], list[dict[str, Any]]] | None = None
+    began_s: float = 0.0

@@ -13,18 +13,17 @@ import stat
 import struct
 from typing import Any, Callable
 
+from attrs import evolve
 from twisted.internet.interfaces import IReactorUNIX
 from twisted.internet.protocol import Factory, Protocol
 from twisted.logger import Logger
 
-from voidllm import __version__
-from voidllm.admin.access import OPERATOR, WRITE, Actor, require_scope
-from voidllm.admin.app import Identify, make_app
+from voidllm.admin.access import OPERATOR
+from voidllm.admin.app import make_app
 from voidllm.admin.context import AdminContext
-from voidllm.admin.fields import MAX_BODY, known_only, query_args
-from voidllm.admin.replies import body_of, reply
+from voidllm.admin.fields import MAX_BODY
 from voidllm.admin.root import LazyApp
-from voidllm.core.errors import Refusal, StateError, VoidLLMError
+from voidllm.core.errors import StateError
 from voidllm.core.world import World
 from voidllm.http.dispatch import hand_over
 from voidllm.http.settings import FrontSettings
@@ -68,11 +67,8 @@ class ControlSocket:
     ) -> None:
         self.path = os.path.join(state_dir, SOCKET)
         self._world = world
-        self._context = context
-        self._reload = reload
-        self._workers = workers
+        self._context = evolve(context, reload=reload, workers=workers, began_s=world.reactor.seconds())
         self._uid_of = uid_of
-        self._began_s = world.reactor.seconds()
         self._port: Any = None
         self._site: Any = None
 
@@ -115,33 +111,7 @@ class ControlSocket:
             self._site.abort_all()
 
     def _make_app(self) -> Any:
-        return make_app(self._context, lambda request: OPERATOR, [self._add_routes])
-
-    def _add_routes(self, app: Any, identify: Identify) -> None:
-        @app.route("/api/v1/reload", methods=["POST"])  # type: ignore[untyped-decorator]
-        async def reload(request: Any) -> bytes:
-            actor: Actor = identify(request)
-            require_scope(actor, WRITE)
-            query_args(request.args, ())
-            known_only(body_of(request), ())
-            if self._reload is None:
-                raise Refusal(409, "conflict", "this gateway cannot reload its configuration")
-            try:
-                restart = self._reload()
-            except VoidLLMError as error:
-                # Said by name and place of what is wrong, never by value.
-                raise Refusal(400, "bad_configuration", str(error)) from None
-            return reply(request, 200, {"needs_restart": restart})
-
-        @app.route("/api/v1/status", methods=["GET"])  # type: ignore[untyped-decorator]
-        async def status(request: Any) -> bytes:
-            identify(request)
-            query_args(request.args, ())
-            uptime = int(self._world.reactor.seconds() - self._began_s)
-            view: dict[str, Any] = {"version": __version__, "pid": os.getpid(), "uptime_seconds": uptime}
-            if self._workers is not None:
-                view["workers"] = self._workers()
-            return reply(request, 200, view)
+        return make_app(self._context, lambda request: OPERATOR, for_operators=True)
 
 
 class _OperatorsOnly(Factory):

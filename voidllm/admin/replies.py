@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
 from twisted.internet.defer import CancelledError
 from twisted.python.failure import Failure
 
@@ -31,10 +32,29 @@ def send_json(request: Any, status: int, value: object) -> bytes:
 
 
 def reply(request: Any, status: int, value: object) -> bytes:
-    """Set status and headers of a whole reply and give its body."""
-    body = send_json(request, status, value)
+    """Set status and headers of a whole reply and give its body.
+
+    :param value: plain values or Structs.
+    """
+    request.setResponseCode(status)
+    request.setHeader(b"content-type", b"application/json")
+    request.setHeader(b"cache-control", b"no-store")
+    body = msgspec.json.encode(value)
     request.setHeader(b"content-length", b"%d" % len(body))
     return body
+
+
+def not_modified(request: Any) -> bytes:
+    """Answer 304, which has no body."""
+    request.setResponseCode(304)
+    request.setHeader(b"cache-control", b"no-store")
+    return b""
+
+
+def header_of(request: Any, name: str) -> str | None:
+    """Give the value of a request header, several joined by commas, or ``None``."""
+    values = request.requestHeaders.getRawHeaders(name.encode("ascii"))
+    return None if not values else b", ".join(values).decode("latin-1")
 
 
 def refuse(request: Any, refusal: Refusal) -> bytes:

@@ -2,45 +2,45 @@
 
 from __future__ import annotations
 
-from typing import Any, Mapping
-
 from twisted.internet.error import AlreadyCalled, AlreadyCancelled
 
-from voidllm.admin.access import READ, Actor, require_scope
 from voidllm.admin.context import AdminContext
-from voidllm.admin.fields import bad, known_only, text
+from voidllm.admin.declare import Call
+from voidllm.admin.fields import bad
+from voidllm.admin.kinds import Nothing, Page
 from voidllm.admin.moments import parse_moment_ms
+from voidllm.admin.usage_shapes import UsageAsk, UsageLine
 from voidllm.admin.views import usage_view
 from voidllm.core.errors import Refusal
 from voidllm.store.records import UsageQuery
-from voidllm.store.usage_report import DIMENSIONS
 
-DEFAULT_GROUP_BY = "model,status"
-DEFAULT_SINCE = "30d"
+_BY_DEFAULT = ("model", "status")
 _MOST_ROWS = 10_000
 _PATIENCE_S = 25.0
 
 
-async def usage(context: AdminContext, actor: Actor, query: Mapping[str, str]) -> dict[str, Any]:
+async def usage(call: Call[UsageAsk, Nothing]) -> Page[UsageLine]:
     """Report usage, everything that finished before the call included.
 
-    :param query: ``group_by`` (names of :data:`~voidllm.store.usage_report.DIMENSIONS` with
-        commas between), ``since`` and ``until`` (a duration before now, a date, or RFC 3339).
-        Hours count whole.
     :raises Refusal: 400, or 503 if rows are still on their way to the database.
     """
-    require_scope(actor, READ)
-    known_only(query, ("group_by", "since", "until"))
+    context, query = call.context, call.query
     now_ms = context.world.wall_ms()
-    group_by = _group_by(text(query, "group_by", DEFAULT_GROUP_BY) or "")
-    since_ms = _moment(query, "since", now_ms, DEFAULT_SINCE)
-    until_ms = _moment(query, "until", now_ms, None)
+    group_by = _BY_DEFAULT if query.group_by is None else tuple(query.group_by)
+    if len(set(group_by)) != len(group_by):
+        raise bad("group_by names something twice", param="group_by")
+    since_ms = _moment("since", query.since, now_ms)
+    # The hour that begins this very moment counts.
+    until_ms = now_ms + 1 if query.until is None else _moment("until", query.until, now_ms)
     if until_ms <= since_ms:
         raise bad("until must be after since", param="until")
     await _flush(context)
-    where = () if actor.org_id is None else (("org", actor.org_id),)
-    rows = await context.store.usage_report(UsageQuery(since_ms, until_ms, group_by, where, _MOST_ROWS))
-    return {"data": [usage_view(group_by, row) for row in rows]}
+    org_id = call.actor.org_id
+    where = () if org_id is None else (("org", org_id),)
+    wanted = UsageQuery(since_ms, until_ms, group_by, where, _MOST_ROWS + 1)
+    rows = await context.store.usage_report(wanted)
+    data = [usage_view(group_by, row) for row in rows[:_MOST_ROWS]]
+    return Page(data=data, has_more=len(rows) > _MOST_ROWS)
 
 
 async def _flush(context: AdminContext) -> None:
@@ -67,20 +67,7 @@ async def _flush(context: AdminContext) -> None:
             pass
 
 
-def _group_by(given: str) -> tuple[str, ...]:
-    names = tuple(name.strip() for name in given.split(",") if name.strip())
-    if any(name not in DIMENSIONS for name in names):
-        raise bad(f"group_by takes some of {', '.join(DIMENSIONS)}", param="group_by")
-    if len(set(names)) != len(names):
-        raise bad("group_by names something twice", param="group_by")
-    return names
-
-
-def _moment(query: Mapping[str, str], name: str, now_ms: int, default: str | None) -> int:
-    given = text(query, name, default)
-    if given is None:
-        # The hour that begins this very moment counts.
-        return now_ms + 1
+def _moment(name: str, given: str, now_ms: int) -> int:
     try:
         return parse_moment_ms(given, now_ms)
     except (ValueError, OverflowError):

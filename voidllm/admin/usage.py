@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-from voidllm.admin.context import AdminContext
-from voidllm.admin.fields import query_args
-from voidllm.admin.replies import reply
+from voidllm.admin.access import READ
+from voidllm.admin.declare import Route
+from voidllm.admin.kinds import Page
 from voidllm.admin.reporting import usage
+from voidllm.admin.usage_shapes import UsageAsk, UsageLine
+from voidllm.auth.roles import ORG_ADMIN
 
-
-def add_routes(app: Any, context: AdminContext, identify: Any) -> None:
-    """Add the routes of this resource to a Klein application."""
-
-    @app.route("/api/v1/usage", methods=["GET"])  # type: ignore[untyped-decorator]
-    async def get_usage(request: Any) -> bytes:
-        actor = identify(request)
-        query = query_args(request.args, ("group_by", "since", "until"))
-        return reply(request, 200, await usage(context, actor, query))
+ROUTES = (
+    Route(
+        "GET",
+        "/api/v1/usage",
+        "report_usage",
+        "Report usage",
+        usage,
+        Page[UsageLine],
+        ORG_ADMIN,
+        READ,
+        query=UsageAsk,
+        description="Complete up to the moment of asking; the most used groups first, at most 10,000 of them"
+        " and all on one page. Hours count whole.",
+    ),
+)

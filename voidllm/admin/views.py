@@ -2,35 +2,43 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 from attrs import asdict
+from msgspec import structs
 
-from voidllm.admin.moments import show
+from voidllm.admin.key_shapes import Key, MadeKey
+from voidllm.admin.moments import moment, show
+from voidllm.admin.usage_shapes import UsageLine
 from voidllm.store.records import ApiKey, UsageRow
 
 _NANO = 1_000_000_000
 
 
-def key_view(key: ApiKey) -> dict[str, Any]:
+def key_view(key: ApiKey) -> Key:
     """Show a key; neither it nor its digest is in there."""
-    return {
-        "id": key.id,
-        "key_hint": key.hint,
-        "key_type": key.key_type,
-        "name": key.name,
-        "org_id": key.org_id,
-        "team_id": key.team_id,
-        "user_id": key.user_id,
-        "service_account_id": key.service_account_id,
-        "role": key.role,
-        "scopes": sorted(key.scopes),
-        "models": None if key.models is None else sorted(key.models),
+    return Key(
+        id=key.id,
+        key_hint=key.hint,
+        key_type=cast(Any, key.key_type),
+        name=key.name,
+        org_id=key.org_id,
+        team_id=key.team_id,
+        user_id=key.user_id,
+        service_account_id=key.service_account_id,
+        role=key.role,
+        scopes=cast(Any, sorted(key.scopes)),
+        models=None if key.models is None else sorted(key.models),
         **asdict(key.limits),
-        "created_at": show(key.created_at_ms),
-        "expires_at": show(key.expires_at_ms),
-        "revoked_at": show(key.revoked_at_ms),
-    }
+        created_at=moment(key.created_at_ms),
+        expires_at=show(key.expires_at_ms),
+        revoked_at=show(key.revoked_at_ms),
+    )
+
+
+def made_key_view(key: ApiKey, secret: str) -> MadeKey:
+    """Show a key that was just made, and the key itself."""
+    return MadeKey(**structs.asdict(key_view(key)), key=secret)
 
 
 def dollars(nano: int) -> str:
@@ -41,12 +49,13 @@ def dollars(nano: int) -> str:
     return f"{sign}{whole}.{digits}" if digits else f"{sign}{whole}"
 
 
-def usage_view(group_by: tuple[str, ...], row: UsageRow) -> dict[str, Any]:
+def usage_view(group_by: tuple[str, ...], row: UsageRow) -> UsageLine:
     """Show one row of a report; only what it was grouped by is there beside the numbers."""
-    view: dict[str, Any] = {
+    groups: dict[str, Any] = {
         name: _group(name, value) for name, value in zip(group_by, row.group, strict=True)
     }
-    view.update(
+    return UsageLine(
+        **groups,
         total_requests=row.total_requests,
         prompt_tokens=row.prompt_tokens,
         completion_tokens=row.completion_tokens,
@@ -65,12 +74,11 @@ def usage_view(group_by: tuple[str, ...], row: UsageRow) -> dict[str, Any]:
         ttft_sum_ms=row.ttft_sum_ms,
         ttft_count=row.ttft_count,
     )
-    return view
 
 
 def _group(name: str, value: str | int) -> str:
     if name == "hour":
-        return show(int(value)) or ""
+        return moment(int(value))
     if name == "day":
         digits = f"{value:08d}" if isinstance(value, int) else value
         return f"{digits[:4]}-{digits[4:6]}-{digits[6:]}"

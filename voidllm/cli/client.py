@@ -19,7 +19,7 @@ _PAGE = "100"
 
 
 class Client(Protocol):
-    """What the commands ask for; see :mod:`voidllm.admin.operations`."""
+    """What the commands ask for; see :mod:`voidllm.admin.routes`."""
 
     def create_key(self, body: Mapping[str, Any]) -> Awaitable[dict[str, Any]]:
         """Make a key."""

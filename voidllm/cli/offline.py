@@ -5,13 +5,15 @@ from __future__ import annotations
 import os
 from typing import Any, Callable, Coroutine, Mapping, TypeVar
 
+import msgspec
 from twisted.internet import task
 from twisted.internet.defer import Deferred
 from twisted.internet.threads import deferToThread
 
-from voidllm.admin import operations, reporting
 from voidllm.admin.access import OPERATOR
+from voidllm.admin.calls import Request, perform
 from voidllm.admin.context import AdminContext
+from voidllm.admin.routes import ROUTES
 from voidllm.bootstrap import KEY_CHECK, box_id
 from voidllm.cli import client
 from voidllm.cli.client import STEP_S, nobody_answers
@@ -164,24 +166,39 @@ class OfflineClient:
 
     async def create_key(self, body: Mapping[str, Any]) -> dict[str, Any]:
         """Make a key."""
-        return await operations.create_key(await self._context(), OPERATOR, body)
+        return await self._do("create_key", await self._context(), body=body)
 
     async def list_keys(self, query: Mapping[str, str]) -> dict[str, Any]:
         """Give one page of keys."""
-        return await operations.list_keys(self._keyless(), OPERATOR, query)
+        return await self._do("list_keys", self._keyless(), query)
 
     async def revoke_key(self, key_id: str) -> dict[str, Any]:
         """Revoke a key."""
-        return await operations.revoke_key(self._keyless(), OPERATOR, key_id)
+        return await self._do("revoke_key", self._keyless(), key_id=key_id)
 
     async def rotate_key(self, key_id: str, body: Mapping[str, Any]) -> dict[str, Any]:
         """Put a new key in the place of an old one."""
-        return await operations.rotate_key(await self._context(), OPERATOR, key_id, body)
+        return await self._do("rotate_key", await self._context(), body=body, key_id=key_id)
 
     async def usage(self, query: Mapping[str, str]) -> dict[str, Any]:
         """Report usage, with what is still in the journal."""
         await self._drain()
-        return await reporting.usage(self._keyless(), OPERATOR, query)
+        return await self._do("report_usage", self._keyless(), query)
+
+    async def _do(
+        self,
+        name: str,
+        context: AdminContext,
+        query: Mapping[str, str] | None = None,
+        body: Mapping[str, Any] | None = None,
+        **path: str,
+    ) -> dict[str, Any]:
+        """Do what the route of that name does, for the operator."""
+        (route,) = (route for route in ROUTES if route.name == name)
+        args = {one.encode(): [value.encode()] for one, value in (query or {}).items()}
+        answer = await perform(route, context, OPERATOR, Request(path, args, body or {}))
+        plain: dict[str, Any] = msgspec.to_builtins(answer.value)
+        return plain
 
     def _keyless(self) -> AdminContext:
         return self._with(KeyDigester(b""))

@@ -43,8 +43,9 @@ def begin(
         )
         return Remembered(*rows[0]) if rows else Remembered("")
     yield q(
-        "DELETE FROM idempotency_keys WHERE subject = ? AND name <> ? AND created_at_ms <= (SELECT created_at_ms"
-        " FROM idempotency_keys WHERE subject = ? ORDER BY created_at_ms DESC LIMIT 1 OFFSET ?)",
+        "DELETE FROM idempotency_keys WHERE subject = ? AND name <> ? AND created_at_ms <="
+        " (SELECT created_at_ms FROM idempotency_keys WHERE subject = ?"
+        " ORDER BY created_at_ms DESC LIMIT 1 OFFSET ?)",
         subject,
         name,
         subject,

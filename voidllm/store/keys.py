@@ -126,7 +126,8 @@ def update_key(key_id: str, change: KeyChange, revision: int) -> Op[ApiKey | Non
 def revoke_key(key_id: str, now_ms: int) -> Op[bool]:
     """Revoke a key for good; ``False`` if there is none that was not revoked before."""
     rows = yield q(
-        "UPDATE api_keys SET revision = revision + 1, revoked_at_ms = ? WHERE id = ? AND revoked_at_ms IS NULL RETURNING id",
+        "UPDATE api_keys SET revision = revision + 1, revoked_at_ms = ?"
+        " WHERE id = ? AND revoked_at_ms IS NULL RETURNING id",
         now_ms,
         key_id,
     )

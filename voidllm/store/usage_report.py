@@ -34,7 +34,7 @@ _SCOPES = {"key": "key_id", "team": "team_id", "org": "org_id"}
 #: Rows of one page of :func:`usage_since`; they are short, and each page is a new aggregation.
 _SCOPE_PAGE = 2000
 
-_MAX_ROWS = 10_000
+_MAX_ROWS = 10_001
 
 # PostgreSQL adds bigints up to a numeric; the cast keeps integers integers in both.
 _SUMS = ", ".join(f"CAST(sum({name}) AS bigint)" for name in HOURLY_SUMS)

@@ -1,0 +1,142 @@
+"""Routes as values: what a request may hold, who may send it, and all that may come back.
+
+Requests are read by these declarations, replies are encoded from the types named in them, and
+the OpenAPI document and the page in the manual are written from them.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Awaitable, Callable, Generic, Mapping, TypeVar
+
+import msgspec
+from attrs import field, frozen
+
+from voidllm.admin.access import Actor
+from voidllm.admin.context import AdminContext
+from voidllm.admin.etags import etag_of, matches
+from voidllm.admin.kinds import Asked, Nothing
+from voidllm.core.errors import Refusal
+
+Q = TypeVar("Q", bound=Asked)
+B = TypeVar("B", bound=Asked)
+
+#: Every ``error.code`` with its status and when it is given.
+PROBLEMS: Mapping[str, tuple[int, str]] = {
+    "bad_request": (400, "a field is wrong, unknown or missing; `param` names it"),
+    "bad_configuration": (400, "the configuration file has a mistake; the message names place and key"),
+    "unauthorized": (401, "there is no API key, or none that is known and alive"),
+    "forbidden": (403, "the key lacks the scope or the role, or it is about somebody of a higher role"),
+    "not_found": (404, "there is no such thing, or it is not the caller's"),
+    "conflict": (409, "the thing is not in a state that allows this"),
+    "idempotency_key_in_use": (409, "a request with this key runs, or nobody knows how it ended"),
+    "precondition_failed": (412, "the thing is not what `If-Match` says"),
+    "request_too_large": (413, "the body is too large"),
+    "unsupported_content_encoding": (415, "the body is compressed"),
+    "idempotency_key_reused": (422, "another request was sent with this key"),
+    "not_ready": (503, "the gateway starts"),
+    "service_unavailable": (503, "the database cannot be used now"),
+}
+
+#: Whose things a route is about, in words.
+TENANTS: Mapping[str, str] = {
+    "own": "the caller's organisation; any for a system_admin",
+    "installation": "the whole installation",
+    "none": "nobody's",
+}
+
+
+@frozen
+class Call(Generic[Q, B]):
+    """One request, read and allowed.
+
+    :ivar path: the variable parts of the path.
+    :ivar match: what ``If-Match`` says.
+    """
+
+    context: AdminContext
+    actor: Actor
+    path: Mapping[str, str]
+    query: Q
+    body: B = field(repr=False)
+    match: str | None = None
+
+    def demand(self, current: msgspec.Struct) -> None:
+        """Refuse to go on if the thing is no longer what the caller has seen.
+
+        :param current: the thing as GET shows it.
+        :raises Refusal: 412.
+        """
+        if self.match is not None and not matches(self.match, etag_of(current)):
+            raise changed()
+
+
+def changed() -> Refusal:
+    """Make the 412 of a thing that somebody else has changed."""
+    return Refusal(412, "precondition_failed", "this was changed in the meantime; read it again")
+
+
+@frozen(eq=False)
+class Route:
+    """One method of one path.
+
+    :ivar path: with variable parts as ``{name}``.
+    :ivar name: unique; the ``operationId``.
+    :ivar role: the least role, ``None`` for everybody, without a key.
+    :ivar scope: what the caller's key must be for.
+    :ivar tenant: one of :data:`TENANTS`.
+    :ivar reply: type of the body of a reply that is no error, ``None`` for no body.
+    :ivar codes: the ``error.code`` of what only this route refuses; see :func:`codes_of`.
+    :ivar tagged: replies carry an ``ETag``, and GET knows ``If-None-Match``.
+    :ivar guarded: honours ``If-Match``.
+    :ivar secrets: paths in the reply of what is shown once.
+    :ivar example: a body to begin with.
+    :ivar operators_only: is there on the control socket only.
+    """
+
+    method: str
+    path: str
+    name: str
+    summary: str
+    handle: Callable[[Call[Any, Any]], Awaitable[Any]]
+    reply: Any
+    role: str | None
+    scope: str | None = None
+    tenant: str = "own"
+    query: type[Asked] = Nothing
+    body: type[Asked] = Nothing
+    status: int = 200
+    codes: tuple[str, ...] = ()
+    tagged: bool = False
+    guarded: bool = False
+    secrets: tuple[str, ...] = ()
+    example: Mapping[str, Any] | None = None
+    description: str = ""
+    operators_only: bool = False
+
+    @property
+    def once(self) -> bool:
+        """Whether ``Idempotency-Key`` means something."""
+        return self.method == "POST" and not self.operators_only
+
+    @property
+    def resource(self) -> str:
+        """The first part of the path after the version."""
+        return self.path.split("/")[3].partition(".")[0]
+
+
+def codes_of(route: Route) -> tuple[str, ...]:
+    """Give every ``error.code`` that a route may answer with, in the order of :data:`PROBLEMS`."""
+    found = {"bad_request", *route.codes}
+    if not route.operators_only:
+        found.add("not_ready")
+    if route.role is not None and not route.operators_only:
+        found |= {"unauthorized", "forbidden", "service_unavailable"}
+    if "{" in route.path:
+        found.add("not_found")
+    if route.method != "GET":
+        found |= {"request_too_large", "unsupported_content_encoding"}
+    if route.once:
+        found |= {"idempotency_key_in_use", "idempotency_key_reused"}
+    if route.guarded:
+        found.add("precondition_failed")
+    return tuple(code for code in PROBLEMS if code in found)
