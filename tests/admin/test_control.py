@@ -19,17 +19,19 @@ from voidllm.admin.routes import OPERATORS, ROUTES
 from voidllm.core.errors import StateError
 
 
-def ask(path: str, method: str, target: str, value: Any = None) -> tuple[int, Any]:
+def ask(
+    path: str, method: str, target: str, value: Any = None, headers: dict[str, str] | None = None
+) -> tuple[int, Any]:
     connection = http.client.HTTPConnection("localhost", timeout=20)
     connection.sock = socket.socket(socket.AF_UNIX)
     try:
         connection.sock.settimeout(20)
         connection.sock.connect(path)
-        connection.request(method, target, None if value is None else json.dumps(value))
+        connection.request(method, target, None if value is None else json.dumps(value), headers or {})
         reply = connection.getresponse()
-        headers = {name.lower(): value for name, value in reply.getheaders()}
+        got = {name.lower(): value for name, value in reply.getheaders()}
         body = json.loads(reply.read())
-        contract.check(method, target, reply.status, headers, body, (*ROUTES, *OPERATORS))
+        contract.check(method, target, reply.status, got, body, (*ROUTES, *OPERATORS))
         return reply.status, body
     finally:
         connection.close()

@@ -26,5 +26,6 @@ ROUTES = (
         SYSTEM_ADMIN,
         READ,
         tenant="installation",
+        stored=False,
     ),
 )

@@ -32,6 +32,7 @@ PROBLEMS: Mapping[str, tuple[int, str]] = {
     "precondition_failed": (412, "the thing is not what `If-Match` says"),
     "request_too_large": (413, "the body is too large"),
     "unsupported_content_encoding": (415, "the body is compressed"),
+    "unsupported_media_type": (415, "the body is said to be something else than JSON"),
     "idempotency_key_reused": (422, "another request was sent with this key"),
     "not_ready": (503, "the gateway starts"),
     "service_unavailable": (503, "the database cannot be used now"),
@@ -91,6 +92,7 @@ class Route:
     :ivar secrets: paths in the reply of what is shown once.
     :ivar example: a body to begin with.
     :ivar operators_only: is there on the control socket only.
+    :ivar stored: the database is asked.
     """
 
     method: str
@@ -112,6 +114,7 @@ class Route:
     example: Mapping[str, Any] | None = None
     description: str = ""
     operators_only: bool = False
+    stored: bool = True
 
     @property
     def once(self) -> bool:
@@ -130,11 +133,13 @@ def codes_of(route: Route) -> tuple[str, ...]:
     if not route.operators_only:
         found.add("not_ready")
     if route.role is not None and not route.operators_only:
-        found |= {"unauthorized", "forbidden", "service_unavailable"}
+        found |= {"unauthorized", "forbidden"}
+    if route.stored:
+        found.add("service_unavailable")
     if "{" in route.path:
         found.add("not_found")
     if route.method != "GET":
-        found |= {"request_too_large", "unsupported_content_encoding"}
+        found |= {"request_too_large", "unsupported_content_encoding", "unsupported_media_type"}
     if route.once:
         found |= {"idempotency_key_in_use", "idempotency_key_reused"}
     if route.guarded:

@@ -26,6 +26,7 @@ ROUTES = (
         dict[str, Any],
         None,
         tenant="none",
+        stored=False,
         description="This document.",
     ),
 )

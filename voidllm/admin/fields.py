@@ -27,7 +27,10 @@ def parse_object(body: bytes) -> dict[str, Any]:
         return {}
     try:
         value = json.loads(
-            body.decode("utf-8"), object_pairs_hook=_without_duplicates, parse_constant=_no_constant
+            body.decode("utf-8"),
+            object_pairs_hook=_without_duplicates,
+            parse_float=_number,
+            parse_constant=_no_constant,
         )
         if b"\\u" in body:
             # Half of a surrogate pair is no text.
@@ -44,6 +47,12 @@ def _without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     if len(value) != len(pairs):
         raise bad("a field is given twice")
     return value
+
+
+def _number(text: str) -> int | float:
+    # For a JSON Schema 1.0 is an integer.
+    value = float(text)
+    return int(value) if value.is_integer() and abs(value) < 2**53 else value
 
 
 def _no_constant(name: str) -> NoReturn:

@@ -19,8 +19,11 @@ MOST_PER_PAGE = 100
 
 # Control characters, and those that hide or reorder others. The end is written so that it is the
 # end in every dialect of regular expressions: Python's $ would let a line feed pass behind it.
-_ONE_LINE = (
-    r"^[^\u0000-\u001f\u007f-\u009f\u00ad\u061c\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff]*$(?![\s\S])"
+_END = r"$(?![\s\S])"
+_ONE_LINE = r"^[^\u0000-\u001f\u007f-\u009f\u00ad\u061c\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff]*" + _END
+_SPAN = r"(0|([0-9]{1,9}(\.[0-9]{1,9})?(ns|us|ms|s|m|h|d|w))+)"
+_DATE = (
+    r"[0-9]{4}-[0-9]{2}-[0-9]{2}([T ][0-9]{2}:[0-9]{2}(:[0-9]{2}(\.[0-9]{1,6})?)?(Z|[+-][0-9]{2}:[0-9]{2})?)?"
 )
 
 #: One line of text.
@@ -58,7 +61,8 @@ Span = Annotated[
     Meta(
         min_length=1,
         max_length=64,
-        description="numbers with units ns us ms s m h d w, added up",
+        pattern=f"^{_SPAN}{_END}",
+        description="numbers with units, added up",
         examples=["24h", "1h30m"],
     ),
 ]
@@ -68,6 +72,7 @@ Moment = Annotated[
     Meta(
         min_length=1,
         max_length=64,
+        pattern=f"^({_SPAN}|{_DATE}){_END}",
         description="a span before now, a date (UTC), or RFC 3339",
         examples=["24h", "2026-01-31", "2026-01-31T12:00:00Z"],
     ),

@@ -10,7 +10,7 @@ from voidllm.admin.declare import PROBLEMS, TENANTS, Route, codes_of
 from voidllm.admin.kinds import Failed, Nothing
 from voidllm.admin.once import HEADER, PATTERN
 from voidllm.admin.routes import ROUTES
-from voidllm.admin.schemas import Schema, components, plain, properties
+from voidllm.admin.schemas import Schema, components, plain, properties, required
 
 _ABOUT = """\
 Administration of a VoidLLM gateway.
@@ -86,22 +86,8 @@ def _operation(route: Route, schemas: dict[str, Schema]) -> dict[str, Any]:
         content = {"application/json": media}
         if route.method == "PATCH":
             content[kind] = media
-        required = any(not _optional(route, name) for name in properties(route.body))
-        operation["requestBody"] = {"required": required, "content": content}
+        operation["requestBody"] = {"required": bool(required(route.body)), "content": content}
     return operation
-
-
-def _optional(route: Route, name: str) -> bool:
-    kind: Any = route.body
-    return name not in {one.encode_name for one in _required(kind)}
-
-
-def _required(kind: Any) -> Iterator[Any]:
-    import msgspec
-
-    for one in msgspec.structs.fields(kind):
-        if one.required:
-            yield one
 
 
 def _parameters(route: Route) -> Iterator[dict[str, Any]]:

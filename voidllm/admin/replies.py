@@ -21,6 +21,7 @@ from voidllm.http.dispatch import log_crash
 from voidllm.http.replies import NOTHING_HERE, dump, refusal_reply
 
 _RETRY_MS = 1000
+_JSON_KINDS = (b"application/json", b"application/merge-patch+json")
 
 
 def send_json(request: Any, status: int, value: object) -> bytes:
@@ -71,14 +72,19 @@ def refuse(request: Any, refusal: Refusal) -> bytes:
 def body_of(request: Any) -> dict[str, Any]:
     """Read the request's JSON object.
 
-    :raises Refusal: 400, 413, or 415 for a compressed one.
+    :raises Refusal: 400, 413, or 415 for a compressed one or for something else.
     """
     encoding = request.getHeader(b"content-encoding") or b""
     if encoding.lower() not in (b"", b"identity"):
         raise Refusal(
             415, "unsupported_content_encoding", "the request body may not be compressed (content-encoding)"
         )
-    return parse_object(request.content.read())
+    kind = (request.getHeader(b"content-type") or b"application/json").partition(b";")[0].strip().lower()
+    body = request.content.read()
+    # A page of another site can send forms and plain text without asking, but not these.
+    if body and kind not in _JSON_KINDS:
+        raise Refusal(415, "unsupported_media_type", "the request body must be JSON (content-type)")
+    return parse_object(body)
 
 
 def answer_failure(request: Any, failure: Failure) -> bytes:

@@ -31,6 +31,12 @@ def properties(kind: Any) -> Mapping[str, Schema]:
     return found
 
 
+def required(kind: Any) -> frozenset[str]:
+    """Give the names of the fields of a Struct that must be given."""
+    own, named = _known(kind)
+    return frozenset(_resolve(own, named).get("required", ()))
+
+
 def at(kind: Any, path: list[str]) -> Schema:
     """Give the schema at a path of field names and, for items, ``[]``; ``{}`` if there is none."""
     own, named = _known(kind)
@@ -77,11 +83,11 @@ def _words(schema: Schema) -> str:
     if kind == "string":
         if schema.get("format") == "date-time":
             return "a moment such as 2026-12-31T12:00:00Z"
-        examples = schema.get("examples")
-        such = f", for example {' or '.join(examples)}" if examples else ""
+        if schema.get("examples"):
+            return f"a text such as {' or '.join(schema['examples'])}"
         least, most = schema.get("minLength", 0), schema.get("maxLength")
         size = f" of {least} to {most} characters" if most is not None else ""
-        return f"a text{' of one line' if schema.get('pattern') else ''}{size}{such}"
+        return f"a text{' of one line' if schema.get('pattern') else ''}{size}"
     if kind == "integer":
         least, most = schema.get("minimum"), schema.get("maximum")
         if least is not None and most is not None and most < 2**53 - 1:

@@ -76,6 +76,7 @@ ROUTES = (
         tenant="installation",
         codes=("bad_configuration", "conflict"),
         operators_only=True,
+        stored=False,
     ),
     Route(
         "GET",
@@ -88,5 +89,6 @@ ROUTES = (
         READ,
         tenant="installation",
         operators_only=True,
+        stored=False,
     ),
 )

@@ -55,6 +55,15 @@ class _JSONErrors:
             return _error(request, 405, "method_not_allowed", "this path does not allow that method")
 
 
+def _arguments(query: bytes) -> dict[bytes, list[bytes]]:
+    """Read a query string; given bytes, the standard library fails at what is not ASCII once decoded."""
+    found = parse_qs(query.decode("latin-1"), keep_blank_values=True, encoding="latin-1")
+    return {
+        name.encode("latin-1"): [value.encode("latin-1") for value in values]
+        for name, values in found.items()
+    }
+
+
 class StrictRequest(_Request):  # type: ignore[misc]
     """twisted.web's request with bodies in memory only and no trace of what it holds.
 
@@ -88,7 +97,7 @@ class StrictRequest(_Request):  # type: ignore[misc]
         self.uri = path
         self.clientproto = version
         self.path, _, query = path.partition(b"?")
-        self.args = parse_qs(query, keep_blank_values=True) if query else {}
+        self.args = _arguments(query) if query else {}
         self.process()
 
     def process(self) -> None:

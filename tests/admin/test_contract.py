@@ -1,0 +1,270 @@
+"""What is declared is what happens: every error of every route, every body by its schema."""
+
+from __future__ import annotations
+
+import json
+import os
+from typing import Any, Callable
+
+from hypothesis import assume, given
+from hypothesis import strategies as st
+from jsonschema_rs import Draft202012Validator
+from twisted.internet.defer import Deferred
+from twisted.internet.threads import deferToThread
+from twisted.trial.unittest import SynchronousTestCase
+
+from tests.admin import contract
+from tests.admin.support import AdminCase
+from tests.admin.test_control import ask
+from voidllm.admin.control import ControlSocket
+from voidllm.admin.declare import TENANTS, Route, codes_of
+from voidllm.admin.kinds import Asked, Nothing
+from voidllm.admin.openapi import document
+from voidllm.admin.reading import read
+from voidllm.admin.routes import OPERATORS, ROUTES
+from voidllm.admin.schemas import components
+from voidllm.auth.roles import RANKS
+from voidllm.core.errors import Refusal, StateError, StoreConflict, StoreUnavailable
+
+EVERY = (*ROUTES, *OPERATORS)
+
+#: A body that is right, for the routes that need one, and another one.
+BODIES: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
+    "create_key": ({"name": "x"}, {"name": "y"}),
+    "rotate_key": ({"grace": "1h"}, {"grace": "2h"}),
+    "change_key": ({"name": "x"}, {"name": "y"}),
+}
+
+
+class EveryDeclaredError(AdminCase):
+    """Each ``error.code`` that a route declares can be had from it, and the reply is as declared."""
+
+    async def test_each_is_provoked(self) -> None:
+        """Routes over TCP: the declared codes are those that were seen, no fewer."""
+        contract.SEEN.clear()
+        await self.mint("plain", self.org, user_id=self.admin.id, scopes=frozenset({"inference"}))
+        await self.publish()
+        for route in ROUTES:
+            for code in codes_of(route):
+                how = getattr(self, f"_{code}")
+                await how(route)
+                seen = {code for name, _, code in contract.SEEN if name == route.name}
+                self.assertIn(code, seen, route.name)
+
+    async def send(self, route: Route, more: str = "", body: Any = None, **headers: str) -> Any:
+        path = route.path.replace("{key_id}", self.ids["worker"]) + more
+        if body is None and route.name in BODIES:
+            body = BODIES[route.name][0]
+        who = headers.pop("who", "system")
+        return await self.call(
+            route.method,
+            path,
+            body,
+            who or None,
+            **{name.replace("_", "-"): value for name, value in headers.items()},
+        )
+
+    async def _bad_request(self, route: Route) -> None:
+        await self.send(route, "?nonsense=1")
+
+    async def _unauthorized(self, route: Route) -> None:
+        await self.send(route, who="")
+
+    async def _forbidden(self, route: Route) -> None:
+        await self.send(route, who="plain")
+
+    async def _not_found(self, route: Route) -> None:
+        if route.name == "list_keys":
+            await self.send(route, "?org=nowhere")
+        elif route.name == "create_key":
+            await self.send(route, body={"name": "x", "org": "nowhere"})
+        else:
+            path = route.path.replace("{key_id}", "nothing")
+            await self.call(route.method, path, BODIES.get(route.name, (None,))[0])
+
+    async def _conflict(self, route: Route) -> None:
+        if route.name == "create_key":
+            with self.instead("create_key", StoreConflict()):
+                await self.send(route)
+            return
+        await self.mint("gone", self.org, user_id=self.admin.id)
+        await self.store.revoke_key(self.ids["gone"], self.world.wall_ms())
+        path = route.path.replace("{key_id}", self.ids["gone"])
+        await self.call(route.method, path, BODIES.get(route.name, (None,))[0])
+
+    async def _idempotency_key_in_use(self, route: Route) -> None:
+        with self.instead("idempotency_finish", StoreUnavailable()):
+            await self.send(route, idempotency_key=f"a {route.name}".replace(" ", "-"))
+        await self.send(route, idempotency_key=f"a-{route.name}")
+
+    async def _idempotency_key_reused(self, route: Route) -> None:
+        await self.mint("worker", self.org, user_id=self.admin.id)
+        for body in BODIES[route.name]:
+            await self.send(route, body=body, idempotency_key=f"b-{route.name}")
+
+    async def _precondition_failed(self, route: Route) -> None:
+        await self.send(route, if_match='"other"')
+
+    async def _request_too_large(self, route: Route) -> None:
+        await self.send(route, body=b" " * 70_000)
+
+    async def _unsupported_content_encoding(self, route: Route) -> None:
+        await self.send(route, body=b"x", content_encoding="gzip")
+
+    async def _unsupported_media_type(self, route: Route) -> None:
+        await self.send(route, body=b"{}", content_type="text/plain")
+
+    async def _not_ready(self, route: Route) -> None:
+        before, self.state = self.port, "starting"
+        self.listen()
+        await self.send(route)
+        self.port, self.state = before, "ready"
+
+    async def _service_unavailable(self, route: Route) -> None:
+        with self.instead("_run", StoreUnavailable()):
+            await self.send(route)
+
+    def instead(self, name: str, error: Exception) -> Any:
+        """Have a method of the store fail for a while."""
+        return _Instead(self.store, name, error)
+
+    async def test_the_operators_routes_too(self) -> None:
+        """The same on the control socket."""
+        contract.SEEN.clear()
+        problems: list[Callable[[], list[str]]] = []
+
+        def reload() -> list[str]:
+            return problems[-1]()
+
+        def broken() -> list[str]:
+            raise StateError("line 3: models[0].name: is missing")
+
+        problems.append(broken)
+        for number, more in enumerate(({"reload": reload}, {})):
+            folder = self.mktemp()
+            os.mkdir(folder)
+            control = ControlSocket(self.world, folder, self.context, **more)
+            await control.start()
+            self.addCleanup(lambda control=control: Deferred.fromCoroutine(control.stop()))
+            for method, path, body, headers in (
+                ("POST", "/api/v1/reload", None, {}),
+                ("POST", "/api/v1/reload?x=1", None, {}),
+                ("POST", "/api/v1/reload", {"x": "y" * 70_000}, {}),
+                ("POST", "/api/v1/reload", {}, {"content-encoding": "gzip"}),
+                ("POST", "/api/v1/reload", {}, {"content-type": "text/plain"}),
+                ("GET", "/api/v1/status?x=1", None, {}),
+            ):
+                status, _ = await deferToThread(ask, control.path, method, path, body, headers)
+                self.assertGreaterEqual(status, 400, (number, path))
+        for route in OPERATORS:
+            seen = {code for name, _, code in contract.SEEN if name == route.name}
+            self.assertLessEqual(set(codes_of(route)), seen, route.name)
+
+
+class _Instead:
+    def __init__(self, target: Any, name: str, error: Exception) -> None:
+        self._target, self._name, self._error = target, name, error
+
+    def __enter__(self) -> None:
+        async def failing(*_: Any, **__: Any) -> None:
+            raise self._error
+
+        setattr(self._target, self._name, failing)
+
+    def __exit__(self, *_: object) -> None:
+        delattr(self._target, self._name)
+
+
+_JSON = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats(allow_nan=False).filter(lambda x: x % 1)
+    | st.text(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
+    max_leaves=6,
+)
+_READ = sorted({route.body for route in EVERY} - {Nothing}, key=lambda kind: kind.__name__)
+
+
+class BodiesAsTheirSchemas(SynchronousTestCase):
+    """The document and the code that reads bodies agree."""
+
+    def _compare(self, kind: type[Asked], value: Any, field: str | None = None) -> None:
+        own, named = components([kind])
+        valid = Draft202012Validator(
+            {**own[0], "components": {"schemas": named}}, validate_formats=True
+        ).is_valid(value)
+        try:
+            read(kind, value)
+        except Refusal as refusal:
+            self.assertFalse(valid, (value, refusal.message))
+            self.assertEqual((refusal.status, refusal.code), (400, "bad_request"))
+            if field is not None:
+                self.assertEqual((refusal.param or "").partition("[")[0].partition(".")[0], field)
+        else:
+            self.assertTrue(valid, value)
+
+    @given(st.sampled_from(_READ), st.data())
+    def test_a_wrong_field_is_named(self, kind: type[Asked], data: Any) -> None:
+        """Anything at all in one field is taken, or refused with that field's name."""
+        field = data.draw(st.sampled_from(list(components([kind])[1][kind.__name__]["properties"])))
+        value = data.draw(_JSON)
+        # Of moments the formats know a few that no clock shows, and the other way round.
+        assume(not (field == "expires_at" and isinstance(value, str)))
+        self._compare(
+            kind, {"name": "x", field: value} if kind.__name__ != "Grace" else {field: value}, field
+        )
+
+    @given(st.sampled_from(_READ), _JSON)
+    def test_anything_at_all(self, kind: type[Asked], value: Any) -> None:
+        """No value makes anything but a refusal."""
+        self._compare(kind, value)
+
+    @given(st.sampled_from(_READ), st.text(min_size=1), st.text(min_size=5))
+    def test_no_value_is_told(self, kind: type[Asked], name: str, canary: str) -> None:
+        """What a field holds is not in the error, whatever it and the field are called."""
+        canary = f"canary-{canary}"
+        for value in ({"name": [canary]}, {"name": {canary: canary}}, {name: canary, "nothing": canary}):
+            with self.assertRaises(Refusal) as caught:
+                read(kind, value)
+            self.assertNotIn("canary", caught.exception.message + str(caught.exception.param))
+
+
+class TheDocument(AdminCase):
+    """``/api/v1/openapi.json``."""
+
+    async def test_it_is_there_for_everybody(self) -> None:
+        """It is what the declarations give, in OpenAPI 3.1, and needs no key."""
+        status, headers, got = await self.call("GET", "/api/v1/openapi.json", who=None)
+        self.assertEqual((status, got["openapi"]), (200, "3.1.0"))
+        self.assertEqual(got, json.loads(json.dumps(document())))
+        self.assertEqual(headers["content-type"], "application/json")
+
+    def test_every_route_is_whole(self) -> None:
+        """Names are unique, and roles, tenant rules and references are known."""
+        names = [route.name for route in EVERY]
+        self.assertEqual(len(set(names)), len(names))
+        whole = document(EVERY)
+        schemas = whole["components"]["schemas"]
+        for reference in set(_references(whole)):
+            self.assertIn(reference.removeprefix("#/components/schemas/"), schemas)
+        for route in EVERY:
+            self.assertIn(route.tenant, TENANTS)
+            self.assertTrue(route.role is None or route.role in RANKS)
+            self.assertTrue(route.scope or route.role is None, route.name)
+            self.assertTrue(route.scope != "admin:read" or route.method == "GET", route.name)
+            if route.example is not None:
+                read(route.body, route.example)
+
+
+def _references(value: Any) -> Any:
+    if isinstance(value, dict):
+        for name, inner in value.items():
+            if name == "$ref":
+                yield inner
+            else:
+                yield from _references(inner)
+    elif isinstance(value, list):
+        for inner in value:
+            yield from _references(inner)
