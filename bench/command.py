@@ -16,12 +16,15 @@ from .generator import GeneratorFailed
 from .harness import Failed, must_be_free
 from .native.build import NoCompiler
 from .progress import Progress
-from .rig import Rig
+from .rig import Rig, interruptible
 from .scenarios import SCENARIOS
 from .suite import Report, Wish, run_scenario
 from .table import text_of
 from .targets import QUICK, Effort, Targets
 from .verdicts import Figures, missed
+
+#: Exit status, as shells have it for SIGINT.
+INTERRUPTED = 130
 
 
 class CannotMeasure(Exception):
@@ -64,36 +67,36 @@ class Command:
         if self.options["port"]:
             must_be_free(self.options["port"])
         interrupted = False
+        with interruptible():
+            try:
+                self._start()
+            except KeyboardInterrupt:
+                interrupted = True
+                self.progress.say("interrupted: what was started has been ended")
+        self.progress.end()
+        if not self.environment:
+            return INTERRUPTED
+        return self._write(interrupted)
+
+    def _start(self) -> None:
+        if self._with_peers:
+            peers.prepare(self.against, self.options, self.progress.say)
+        self.environment = describe()
+        before = stolen()
+        options = self.options
         try:
-            if self._with_peers:
-                peers.prepare(self.against, self.options, self.progress.say)
-            self.environment = describe()
-            before = stolen()
-            with Rig(
-                port=self.options["port"] or 0, keep=self.options["keep"], workers=self.options["workers"]
-            ) as rig:
-                try:
-                    self._measure(rig)
-                except KeyboardInterrupt:
-                    interrupted = True
-                    self.progress.say("interrupted: writing what was measured, ending what was started")
-                finally:
-                    if self.options["keep"]:
-                        self.progress.say(f"kept {rig.folder}")
+            with Rig(port=options["port"] or 0, keep=options["keep"], workers=options["workers"]) as rig:
+                if options["keep"]:
+                    self.progress.say(f"keeping {rig.folder}")
+                self._measure(rig)
         except (Failed, NoCompiler, GeneratorFailed) as error:
-            self.progress.end()
             if not any(report.results for report in self.reports):
                 raise CannotMeasure(str(error)) from error
             self.failures["peers" if self.reports[-1].complete else self.reports[-1].scenario] = str(error)
-        except KeyboardInterrupt:
-            # While peers were installed, or while the rig began: there is nothing to write.
-            raise CannotMeasure("interrupted before anything was measured") from None
-        self.progress.end()
         self.environment["stolen_s"] = round(stolen() - before, 2)
-        self.environment["busy_after"] = None if interrupted else round(busy(0.3), 3)
-        if max(self.environment["busy"], self.environment["busy_after"] or 0) > BUSY_MOST:
+        self.environment["busy_after"] = round(busy(0.3), 3)
+        if max(self.environment["busy"], self.environment["busy_after"]) > BUSY_MOST:
             self.problems.append("other programs used the machine before or after the run: figures are high")
-        return self._write(interrupted)
 
     @property
     def _with_peers(self) -> bool:
@@ -165,6 +168,6 @@ class Command:
         if self.json_to != "-":
             click.echo(text_of(value))
         if interrupted:
-            return 130
+            return INTERRUPTED
         figures = value["results"].get("figures", ())
         return 0 if value["valid"] and not missed(figures) else 1

@@ -7,6 +7,7 @@ import shutil
 import signal
 import tempfile
 import time
+from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType, TracebackType
 from typing import Iterator
@@ -21,13 +22,26 @@ from .sampler import scrape
 from .subjects import SMALL, chat_body
 from .validity import Alone
 
+_ENDS = (signal.SIGINT, signal.SIGTERM)
+
+
+@contextmanager
+def interruptible() -> Iterator[None]:
+    """Have SIGTERM raise :exc:`KeyboardInterrupt`, as SIGINT does."""
+    before = [(number, signal.signal(number, _interrupt)) for number in _ENDS]
+    try:
+        yield
+    finally:
+        for number, handler in before:
+            signal.signal(number, handler)
+
 
 @define
 class Rig:
     """A mock and a configured gateway; both are started when first asked for.
 
-    As a context manager it ends whatever was started, whatever happens. SIGINT and SIGTERM both
-    interrupt it as :exc:`KeyboardInterrupt`; during the end they are ignored.
+    As a context manager it ends whatever was started, whatever happens; SIGINT and SIGTERM are ignored
+    meanwhile.
 
     :ivar port: where the gateway listens; 0 for a free one.
     :ivar keep: leave the folder with logs and state.
@@ -42,11 +56,8 @@ class Rig:
     _gateway: Gateway | None = None
     _alone: Alone | None = None
     _others: set[int] = field(factory=set)
-    _handlers: dict[int, object] = field(factory=dict)
 
     def __enter__(self) -> Rig:
-        for number in (signal.SIGINT, signal.SIGTERM):
-            self._handlers[number] = signal.signal(number, _interrupt)
         self._others = set(children(os.getpid()))
         # This process polls while something starts; on the server's core it would be in the way.
         os.sched_setaffinity(0, {LOAD_CORE})
@@ -55,8 +66,7 @@ class Rig:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        for number in self._handlers:
-            signal.signal(number, signal.SIG_IGN)
+        before = [(number, signal.signal(number, signal.SIG_IGN)) for number in _ENDS]
         try:
             if self._gateway is not None:
                 self._gateway.stop()
@@ -68,8 +78,8 @@ class Rig:
             if not self.keep:
                 shutil.rmtree(self._folder, ignore_errors=True)
             os.sched_setaffinity(0, CORES)
-            for number, handler in self._handlers.items():
-                signal.signal(number, handler)  # type: ignore[arg-type]
+            for number, handler in before:
+                signal.signal(number, handler)
 
     @property
     def folder(self) -> Path:

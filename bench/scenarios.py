@@ -53,13 +53,18 @@ def _blocks(seconds: float) -> int:
     return max(5, math.ceil(seconds / _BLOCK_MOST_S))
 
 
-def _alone(subject: Subject, rate: float, seconds: float, **more: float) -> Phase:
+def _share(seconds: float, share: float) -> float:
+    """Give the length of direct blocks: in short runs they would hold too little."""
+    return share if seconds > _BLOCK_MOST_S else 1.0
+
+
+def _alone(subject: Subject, rate: float, seconds: float, direct_share: float = 1.0) -> Phase:
     return Phase(
         subject.title,
         (Part(subject.key, subject, flat(rate)),),
         seconds,
         blocks=_blocks(seconds),
-        direct_share=more.get("direct_share", 1.0),
+        direct_share=direct_share,
     )
 
 
@@ -68,7 +73,7 @@ def _quick(rate: float, seconds: float) -> tuple[Phase, ...]:
 
 
 def _sustained(rate: float, seconds: float) -> tuple[Phase, ...]:
-    return tuple(_alone(subject, rate, seconds, direct_share=0.2) for subject in (LLM, MCP))
+    return tuple(_alone(subject, rate, seconds, _share(seconds, 0.2)) for subject in (LLM, MCP))
 
 
 def _burst(rate: float, seconds: float) -> tuple[Phase, ...]:
@@ -93,7 +98,8 @@ def _endurance(rate: float, seconds: float) -> tuple[Phase, ...]:
     part = Part(LLM.key, LLM, flat(rate))
     every = min(5.0, max(0.2, seconds / 60))
     blocks = _blocks(seconds)
-    return (Phase("LLM", (part,), seconds, blocks=blocks, direct_share=0.1, sample_s=every, scrape_every=1),)
+    share = _share(seconds, 0.1)
+    return (Phase("LLM", (part,), seconds, blocks, share, sample_s=every, scrape_every=1),)
 
 
 def _realistic(rate: float, seconds: float) -> tuple[Phase, ...]:

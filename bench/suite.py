@@ -100,12 +100,31 @@ def check_rate(rps: float, scenario: Scenario, alone: Alone) -> None:
         )
 
 
+def check_enough(phases: Sequence[Phase]) -> None:
+    """Refuse phases that have blocks without a request.
+
+    :raises Failed: with a text for people.
+    """
+    for phase in phases:
+        seconds = phase.block_s(DIRECT)
+        for part in phase.parts:
+            if part.subject.skipped and part.subject.direct_path is None:
+                continue
+            if sum(leg.integral for leg in part.legs(seconds)) < 1:
+                raise Failed(
+                    f"{phase.title}: a block of {seconds:g} s has no request at this rate; "
+                    "a longer --duration or a higher --rps is needed"
+                )
+
+
 def run_scenario(rig: Rig, scenario: Scenario, wish: Wish, progress: Progress, report: Report) -> None:
     """Measure a scenario; the report has what there is even when this is interrupted.
 
     :raises ImpossibleRate: it asks for more than the machine can drive.
-    :raises Failed: something cannot be started.
+    :raises Failed: a block would have no request, or something cannot be started.
     """
+    phases = scenario.phases(report.rps, report.seconds)
+    check_enough(phases)
     check_rate(report.rps, scenario, rig.alone)
     if rig.alone.generator != "c":
         report.notes.append("without a C compiler the slower Python generator is used")
@@ -114,7 +133,7 @@ def run_scenario(rig: Rig, scenario: Scenario, wish: Wish, progress: Progress, r
     report.pinned = scenario.apart
     core = rig.pin(scenario.apart)
     try:
-        for phase in scenario.phases(report.rps, report.seconds):
+        for phase in phases:
             progress.phase(f"{scenario.name}: {phase.title}, {report.rps:,.0f} rps")
             _phase(rig, phase, sides, core, wish, progress, report, 1 if scenario.apart else len(CORES))
         report.complete = True
