@@ -137,7 +137,8 @@ class Command:
         self.reports.append(report)
         figures = Figures()
         effort = QUICK if self.options["quick"] else Effort()
-        targets = Targets(rig, effort, self.progress, figures, self.options["seed"], report.reasons)
+        seed = self.options["seed"]
+        targets = Targets(rig, effort, self.progress, figures, seed, report.reasons, report.notes)
         try:
             targets.measure()
             report.complete = True

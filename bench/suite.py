@@ -171,6 +171,7 @@ def _phase(
         if any(block.key == part.key for block in blocks):
             report.results[part.key]["saturation"] = dict(verdict.seen)
     report.reasons += [f"{phase.title}: {reason}" for reason in verdict.reasons]
+    report.notes += [f"{phase.title}: {note}" for note in verdict.notes]
     if verdict.could_rps is not None:
         report.could_rps = min(report.could_rps or verdict.could_rps, verdict.could_rps)
     report.reasons += [f"{phase.title}: {text}" for text in mostly_failed(blocks)]

@@ -58,6 +58,7 @@ class Targets:
     """One measurement after the other; what was measured before an interruption is in ``figures``.
 
     :ivar reasons: why figures are about generator or mock.
+    :ivar notes: what the machine did not resolve.
     """
 
     rig: Rig
@@ -66,6 +67,7 @@ class Targets:
     figures: Figures
     seed: int
     reasons: list[str]
+    notes: list[str]
     _nginx: Nginx | None = None
 
     def measure(self) -> None:
@@ -318,6 +320,7 @@ class Targets:
         run_phase(phase, sides, self.rig.mock_pid, core, self.progress, self.seed, blocks)
         verdict = judge(blocks, self.rig.alone, self.rig.mock_late_ns(), cores)
         self.reasons += [f"{phase.title}: {reason}" for reason in verdict.reasons]
+        self.notes += [f"{phase.title}: {note}" for note in verdict.notes]
         return blocks
 
     def _phase(self, phase: Phase) -> dict[str, Any]:

@@ -38,7 +38,7 @@ class AllTargets(SynchronousTestCase):
         """Each line of the table has a figure, or says why it has none, and its target."""
         figures, reasons = Figures(), list[str]()
         with Rig() as rig:
-            Targets(rig, SHORTEST, Progress(StringIO()), figures, 1, reasons).measure()
+            Targets(rig, SHORTEST, Progress(StringIO()), figures, 1, reasons, []).measure()
         found = {figure.name: figure for figure in figures.found}
         self.assertEqual(len(found), len(figures.found))
         for name, target in (
