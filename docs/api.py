@@ -22,7 +22,8 @@ The administration API
 ======================
 
 Below ``/api/v1``, with an API key that has the scope which a route asks for: a key for inference is no key
-for administration. ``/api/v1/openapi.json`` is the same in OpenAPI 3.1, and needs no key. The control socket
+for administration. ``/api/v1/openapi.json`` is the same in OpenAPI 3.1, and
+``/api/v1/docs`` shows it in a browser; both need no key. The control socket
 ``<state_dir>/control.sock`` serves all of it with an operator's rights, to root and the gateway's own user.
 
 *Errors* are ``{{"error": {{"message", "type", "param", "code", "request_id"}}}}``; ``param`` names the field

@@ -37,6 +37,7 @@ def make_app(
     from klein import Klein
 
     from voidllm.admin.routes import OPERATORS, ROUTES
+    from voidllm.admin.viewer import add_viewer
 
     app = Klein()
     # Another spelling of a path is another path, not a redirect to where a body would be lost.
@@ -45,6 +46,7 @@ def make_app(
     who = identify if identify is not None else _by_key(context)
     for route in (*ROUTES, *(OPERATORS if for_operators else ())):
         _serve(app, context, who, route)
+    add_viewer(app, context)
     # typing note: Klein's own annotation of the handler's result leaves out plain bytes.
     handle: Any = app.handle_errors(Exception)
     handle(answer_failure)

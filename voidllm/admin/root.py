@@ -19,7 +19,7 @@ from voidllm.http.clientaddr import TrustedProxies
 _PAGE = f"""VoidLLM {__version__}: an LLM gateway that keeps no content.
 
   /v1/*       the OpenAI-compatible API; point an SDK's base_url here
-  /api/v1/*   administration: keys, usage, config
+  /api/v1/*   administration: keys, usage, config; /api/v1/docs shows all of it
   /healthz    is the process alive?
   /readyz     does it want work?
   /metrics    for Prometheus, on this machine or with the configured token
