@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import sqlite3
 import subprocess
 import time
@@ -95,6 +96,17 @@ class Gateway:
         """Give all of its processes."""
         return tuple(family(self.pid)) if self.pid is not None else ()
 
+    def worker_pids(self) -> list[int]:
+        """Give its workers, whatever other children it has."""
+        found = []
+        for pid in self.pids()[1:]:
+            try:
+                if b"voidllm.worker" in Path(f"/proc/{pid}/cmdline").read_bytes():
+                    found.append(pid)
+            except OSError:
+                continue
+        return found
+
     def write_config(self) -> None:
         """Write the configuration.
 
@@ -145,6 +157,22 @@ class Gateway:
                 time.sleep(0.002)
         tail = self.log.read_text(errors="replace")[-3000:]
         raise Failed(f"no first-credentials.json; the log ends:\n{tail}")
+
+    def worker_starts_s(self) -> list[float]:
+        """Give how long each worker that there was needed until it answered, as the log says."""
+        found = re.findall(r"worker \d+ answers ([\d.]+) s after its start", self.log.read_text())
+        return [float(seconds) for seconds in found]
+
+    def wait_for_worker(self, known: int) -> None:
+        """Wait until more workers than ``known`` have ever answered.
+
+        :raises Failed: none did.
+        """
+        until = time.monotonic() + 30
+        while len(self.worker_starts_s()) <= known:
+            if time.monotonic() > until:
+                raise Failed("a killed worker had no successor within 30 s")
+            time.sleep(0.02)
 
     def start_with_limits(self, body: bytes) -> tuple[float, float]:
         """Start it, give key and organisation limits, start it again.

@@ -5,6 +5,8 @@ The gateway and nginx have the same core in turn, mock and generator the other, 
 
 from __future__ import annotations
 
+import os
+import signal
 from statistics import median
 from typing import Any
 
@@ -13,7 +15,8 @@ from attrs import define, frozen
 from . import generator
 from .burst import burst_figures
 from .figures import part_figures
-from .harness import CORES, LOAD_CORE, Nginx
+from .gateway import Gateway
+from .harness import CORES, LOAD_CORE, Nginx, rss_mb
 from .measure import Block, Part, Phase, Side, run_phase
 from .memory import idle_connections, open_streams
 from .progress import Progress
@@ -73,6 +76,7 @@ class Targets:
     def measure(self) -> None:
         """Measure everything."""
         self._starts()
+        self._workers()
         self._memory()
         if Nginx.find():
             self._nginx = Nginx(self.rig.folder / "nginx", self.rig.mock.port)
@@ -103,16 +107,31 @@ class Targets:
             gateway.stop()
             again.append(gateway.start(chat_body(SMALL)))
         self.rig.settle()
-        count = self.rig.processes()
         self.figures.add(
-            "memory after start",
-            self.rig.rss_mb(),
-            "MB",
-            most=65 * count,
-            note=f"{count} process{'es' if count > 1 else ''}, one request served",
+            "memory of one process for everything", self.rig.rss_mb(), "MB", note="after a request"
         )
         note = f"first start on an empty store {self.rig.cold_start_s[0]:.2f} s"
         self.figures.add("cold start with control plane", median(again), "s", most=0.8, note=note)
+
+    def _workers(self) -> None:
+        """Measure what a worker is by itself; killed ones start beside a control plane that is there."""
+        self.progress.phase("workers")
+        self.rig.gateway.stop()
+        gateway = Gateway(self.rig.folder / "workers", self.rig.mock.port, name="workers", workers="2")
+        try:
+            gateway.start(chat_body(SMALL))
+            for _ in range(self.effort.starts):
+                known = len(gateway.worker_starts_s())
+                os.kill(gateway.worker_pids()[0], signal.SIGKILL)
+                gateway.wait_for_worker(known)
+            self.rig.settle()
+            started = gateway.worker_starts_s()[2:]
+            self.figures.add("cold start of a worker", median(started), "s", most=0.4, note="start to ready")
+            most = max(rss_mb(pid) for pid in gateway.worker_pids())
+            self.figures.add("memory of an idle worker", most, "MB", most=65, note="the larger of two")
+        finally:
+            gateway.stop()
+        self.rig.gateway.start(chat_body(SMALL))
 
     def _closed(self, side: Side, connections: int, seconds: float) -> generator.ClosedRun:
         watch = side.watch()

@@ -241,6 +241,11 @@ class Workers:
                 self._send_whole(life)
         elif isinstance(message, messages.Ready):
             life.ready = True
+            _log.info(
+                "worker {number} answers {seconds} s after its start",
+                number=life.number,
+                seconds=f"{self._world.reactor.seconds() - life.started_s:.3f}",
+            )
             self._judge()
 
     def refresh(self) -> Deferred[None]:
