@@ -63,7 +63,7 @@ Span = Annotated[
         max_length=64,
         pattern=f"^{_SPAN}{_END}",
         description="numbers with units, added up",
-        examples=["24h", "1h30m"],
+        examples=["90d", "1h30m"],
     ),
 ]
 

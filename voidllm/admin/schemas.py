@@ -73,7 +73,7 @@ def wanted(schema: Schema) -> str:
     """Say in words what a field must be."""
     nullable = any(one.get("type") == "null" for one in schema.get("anyOf", ()))
     schema = plain(schema)
-    return ("null or " if nullable else "") + _words(schema)
+    return _words(schema) + (", or null" if nullable else "")
 
 
 def _words(schema: Schema) -> str:
