@@ -13,6 +13,7 @@ from twisted.trial.unittest import TestCase
 
 from tests.admin import contract
 from tests.harness import request
+from tests.servers import postgres
 from tests.store.support import NOW, event, new_id, org, seed, user, world
 from voidllm.admin.context import AdminContext
 from voidllm.admin.root import make_root
@@ -24,7 +25,16 @@ from voidllm.snapshots import Catalogue, build_snapshot
 from voidllm.store import open_store
 from voidllm.store.records import NewKey, Org, User
 
-__all__ = ["NOW", "AdminCase", "event", "new_id", "user"]
+__all__ = ["NOW", "AdminCase", "OnPostgres", "event", "new_id", "user"]
+
+
+class OnPostgres:
+    """Put before an :class:`AdminCase`: the same on PostgreSQL."""
+
+    world: Any
+
+    def make_store(self) -> Any:
+        return open_store(self.world, "postgres", postgres().create_database(), connections=4)
 
 
 class _Metrics:
@@ -48,7 +58,7 @@ class AdminCase(TestCase):
         self.state = "ready"
         self.flushed = 0
         self.digester = KeyDigester(bytes(32))
-        self.store: Any = open_store(self.world, "sqlite", self.mktemp())
+        self.store: Any = self.make_store()
         await self.store.start()
         self.addCleanup(self.store.stop)
         self.holder = SnapshotHolder()
@@ -72,6 +82,9 @@ class AdminCase(TestCase):
             config_view=lambda: {"database": {"driver": "sqlite"}},
         )
         self.listen()
+
+    def make_store(self) -> Any:
+        return open_store(self.world, "sqlite", self.mktemp())
 
     #: Networks whose ``X-Forwarded-For`` is believed.
     trusted_proxies: tuple[Any, ...] = ()

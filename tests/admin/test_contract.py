@@ -14,7 +14,7 @@ from twisted.internet.threads import deferToThread
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.admin import contract
-from tests.admin.support import AdminCase
+from tests.admin.support import AdminCase, OnPostgres
 from tests.admin.test_control import ask
 from voidllm.admin.control import ControlSocket
 from voidllm.admin.declare import TENANTS, Route, codes_of
@@ -159,6 +159,10 @@ class EveryDeclaredError(AdminCase):
         for route in OPERATORS:
             seen = {code for name, _, code in contract.SEEN if name == route.name}
             self.assertLessEqual(set(codes_of(route)), seen, route.name)
+
+
+class EveryDeclaredErrorOnPostgres(OnPostgres, EveryDeclaredError):
+    """The same on PostgreSQL."""
 
 
 class _Instead:

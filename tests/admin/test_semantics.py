@@ -9,7 +9,7 @@ from urllib.parse import quote
 
 from twisted.internet.defer import CancelledError, Deferred
 
-from tests.admin.support import NOW, AdminCase
+from tests.admin.support import NOW, AdminCase, OnPostgres
 from voidllm.admin import once
 from voidllm.admin.access import OPERATOR
 from voidllm.admin.calls import Request, perform
@@ -171,6 +171,8 @@ class RepeatedRequests(AdminCase):
         left.cancel()
         with self.assertRaises(CancelledError):
             await left
+        while len(await self.store.list_keys()) < 6:
+            pass
         while True:
             try:
                 answer = await perform(route, self.context, OPERATOR, asked)
@@ -240,3 +242,19 @@ class Pages(AdminCase):
         """Each moment that is shown ends in Z."""
         _, _, page = await self.call("GET", "/api/v1/keys")
         self.assertEqual({key["created_at"] for key in page["data"]}, {show(NOW)})
+
+
+class MergePatchesOnPostgres(OnPostgres, MergePatches):
+    """The same on PostgreSQL."""
+
+
+class EntityTagsOnPostgres(OnPostgres, EntityTags):
+    """The same on PostgreSQL."""
+
+
+class RepeatedRequestsOnPostgres(OnPostgres, RepeatedRequests):
+    """The same on PostgreSQL."""
+
+
+class PagesOnPostgres(OnPostgres, Pages):
+    """The same on PostgreSQL."""

@@ -40,6 +40,7 @@ def reply(request: Any, status: int, value: object) -> bytes:
     request.setResponseCode(status)
     request.setHeader(b"content-type", b"application/json")
     request.setHeader(b"cache-control", b"no-store")
+    request.setHeader(b"x-content-type-options", b"nosniff")
     body = msgspec.json.encode(value)
     request.setHeader(b"content-length", b"%d" % len(body))
     return body
