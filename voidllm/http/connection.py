@@ -11,10 +11,10 @@ A client that closes its sending half counts as gone: it cannot be told from one
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Any, Callable
+from typing import TYPE_CHECKING, Any
 
 from twisted.internet.interfaces import IPushProducer
-from twisted.internet.protocol import Protocol, connectionDone
+from twisted.internet.protocol import connectionDone
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
@@ -22,11 +22,10 @@ from voidllm.http.body import BACKLOG, HANDLER, NO_BODY, ArrivingBody, WholeBody
 from voidllm.http.clientaddr import plain_address
 from voidllm.http.direct import LOOK_S, has_left, sender, settle
 from voidllm.http.dispatch import Classifier, hand_over, log_crash
+from voidllm.http.ending import BODY, HEAD, IDLE, EndingConnection
 from voidllm.http.framing import BadMessage, Head, RequestLine, head_too_large, malformed, parse_head
 from voidllm.http.known_head import KnownHead
-from voidllm.http.linger import Linger
 from voidllm.http.message import Request
-from voidllm.http.population import FRESH_S
 from voidllm.http.replies import JSON, error_body
 from voidllm.http.reply_head import new_request_id, sent_request_id
 from voidllm.http.responder import FrontResponder
@@ -40,48 +39,31 @@ if TYPE_CHECKING:
 MAX_BACKLOG = 64 << 10
 
 _LONE_LF = re.compile(rb"(?<!\r)\n")
-_IDLE, _HEAD, _BODY, _LINGER = range(4)
 
 
 @implementer(IPushProducer)
-class FrontConnection(Protocol):
+class FrontConnection(EndingConnection):
     """One connection of a :class:`~voidllm.http.front.FrontFactory`."""
 
     # More than 29 attributes in a dictionary would be 1.6 KB for each connection.
     # fmt: off
     __slots__ = (
-        "_advancing", "_blank_seen", "_body", "_broken", "_buffer", "_classifier", "_delegate", "_ended",
-        "_first_byte_s", "_fresh", "_held", "_line", "_linger", "_lost", "_peer", "_peer_trusted", "_phase",
-        "_responder", "_scanned", "_seconds", "_settings", "_wall_ms", "_watch", "_write_watch",
-        "connected", "date", "factory", "known", "send", "transport", "writable",
+        "_advancing", "_blank_seen", "_classifier", "_delegate", "_first_byte_s", "_line", "_lost", "_peer",
+        "_peer_trusted", "_scanned", "_settings", "_wall_ms", "date", "known", "send", "writable",
     )
     # fmt: on
 
-    factory: FrontFactory
-    transport: Any
-
     def __init__(self, factory: FrontFactory) -> None:
-        self.factory = factory
-        self.transport = None
-        self._seconds: Callable[[], float] = factory.world.reactor.seconds
+        super().__init__(factory)
         self._wall_ms = factory.world.wall_ms
         self._settings = factory.settings
-        self._buffer = b""
         self._line: RequestLine | None = None
         self._classifier = Classifier(factory.is_fast)
         self.known: KnownHead[Head] | None = None
         self._scanned = 0
         self._blank_seen = False
         self._first_byte_s: float | None = None
-        self._body: ArrivingBody | None = None
-        self._responder: FrontResponder | None = None
-        self._linger: Linger | None = None
-        self._phase = _IDLE
-        self._fresh = True
-        self._held = 0
         self._advancing = False
-        self._broken = False
-        self._ended = False
         self._lost = False
         self._delegate: Any = None
         self.writable = True
@@ -126,13 +108,13 @@ class FrontConnection(Protocol):
                 known = self.known
                 if (
                     known is not None
-                    and self._phase == _IDLE
+                    and self._phase == IDLE
                     and self.writable
                     and not self._buffer
                     and known.begins(data)
                 ):
                     # What ``_advance`` comes to where nothing was begun, by five calls less.
-                    self._phase = _BODY
+                    self._phase = BODY
                     self._watch.clear()
                     self._begin(known.meaning, data, known.size, self._seconds())
                     return
@@ -176,7 +158,7 @@ class FrontConnection(Protocol):
         self._write_watch.begin()
         if self._responder is not None:
             self._safely(self._responder.pause)
-        elif self._phase == _IDLE:
+        elif self._phase == IDLE:
             self._watch.clear()
 
     def resumeProducing(self) -> None:
@@ -191,21 +173,6 @@ class FrontConnection(Protocol):
 
     def stopProducing(self) -> None:
         """See :meth:`connectionLost`, which follows."""
-
-    # -- the factory's side
-
-    def drain(self) -> None:
-        """Close now if no message was begun; a client that has just come may still say what it wants."""
-        if self._phase == _IDLE and self._responder is None and self._body is None and not self._ended:
-            if self._fresh:
-                self._watch.set(self._seconds(), FRESH_S)
-            else:
-                self._close()
-
-    def abort(self) -> None:
-        """Drop the connection at once."""
-        self._ended = True
-        self.transport.abortConnection()
 
     # -- messages
 
@@ -231,7 +198,7 @@ class FrontConnection(Protocol):
 
     def _rest(self) -> None:
         """Nothing is begun and nothing is there."""
-        self._phase = _IDLE
+        self._phase = IDLE
         if self.factory.population.draining:
             self._close()
         elif self.writable:
@@ -287,7 +254,7 @@ class FrontConnection(Protocol):
         self._line = self._first_byte_s = None
         self._blank_seen = self._fresh = False
         self._scanned = 0
-        self._phase = _BODY
+        self._phase = BODY
         self._watch.clear()
 
     def _begin(self, head: Head, data: bytes, end: int, started: float) -> None:
@@ -341,8 +308,8 @@ class FrontConnection(Protocol):
         if _LONE_LF.search(data, max(0, self._scanned - 1)) is not None:
             raise malformed("a line of the request head ends in LF alone")
         self._scanned = len(data)
-        if self._phase != _HEAD:
-            self._phase = _HEAD
+        if self._phase != HEAD:
+            self._phase = HEAD
             now = self._seconds()
             self._watch.set(now, max(0.0, started + self._settings.head_timeout_s - now))
         return False
@@ -383,13 +350,6 @@ class FrontConnection(Protocol):
         self.release_reading(HANDLER | BACKLOG)
         if self._responder is None and not self._ended:
             self._begin_next()
-
-    def body_broken(self) -> None:
-        """The connection must close after the reply."""
-        self._broken = True
-        self._watch.clear()
-        if self._responder is None and not self._ended:
-            self._begin_linger()
 
     def hold_reading(self, reason: int) -> None:
         """Stop reading from the client."""
@@ -442,32 +402,13 @@ class FrontConnection(Protocol):
         else:
             self._close()
 
-    def reply_cut(self, reset: bool) -> None:
-        """The reply will not be complete."""
-        self._responder = None
-        self.factory.population.leave()
-        if self._ended:
-            return
-        if reset:
-            self.abort()
-        elif self._body is not None or self._buffer:
-            self._begin_linger()
-        else:
-            self._close()
-
-    # -- ends
+    # -- what comes after
 
     def _begin_next(self) -> None:
-        self._phase = _IDLE
+        self._phase = IDLE
         if not self._advancing:
             self.release_reading(BACKLOG)
             self._safely(self._advance)
-
-    def _safely(self, act: Callable[[], None]) -> None:
-        try:
-            act()
-        except Exception as error:
-            self._crashed(error)
 
     def _refuse(self, bad: BadMessage) -> None:
         """Answer a message that never became a request, and close."""
@@ -479,46 +420,11 @@ class FrontConnection(Protocol):
         self._watch.clear()
         responder.reply(bad.status, [JSON], error_body(bad.status, bad.code, bad.message, None, request_id))
 
-    def _crashed(self, error: Exception) -> None:
-        """A handler failed: 500 if nothing was sent, else cut the reply."""
-        log_crash(error)
-        responder = self._responder
-        if responder is None:
-            if not self._ended:
-                self.abort()
-        elif responder.started:
-            responder.abort()
-        else:
-            self._broken = True
-            body = error_body(500, "internal_error", "the gateway failed", None, responder.request_id)
-            responder.reply(500, [JSON], body)
-
-    def _close(self) -> None:
-        self._ended = True
-        self._linger = None
-        self._watch.clear()
-        settle(self.transport)
-        self._write_watch.begin()
-        self.transport.unregisterProducer()
-        self.transport.loseConnection()
-
-    def _begin_linger(self) -> None:
-        self._ended = True
-        self._buffer = b""
-        body, self._body = self._body, None
-        if body is not None:
-            body.lost()
-        self._phase = _LINGER
-        if self._held:
-            self._held = 0
-            self.transport.resumeProducing()
-        self._linger = Linger(self.transport, self.factory.world.reactor, self._watch, self._close)
-
     def _expired(self) -> None:
         try:
-            if self._phase == _HEAD:
+            if self._phase == HEAD:
                 self._refuse(BadMessage(408, "request_timeout", "the request head did not arrive in time"))
-            elif self._phase == _BODY and self._body is not None:
+            elif self._phase == BODY and self._body is not None:
                 if not self._held & HANDLER:
                     self._body.timed_out()
                 elif has_left(self.transport):
