@@ -33,7 +33,8 @@ from voidllm.upstreams import Upstreams
 from voidllm.usage.batcher import UsageBatcher, UsageCounters
 from voidllm.usage.journal import Journal
 from voidllm.usage.prices import PriceBook
-from voidllm.usage.segments import pending_events
+from voidllm.usage.reserve import give_back
+from voidllm.usage.segments import folder, pending_events
 from voidllm.wiring import price_of, proxy_settings, store_arguments, usage_settings
 
 T = TypeVar("T")
@@ -254,6 +255,8 @@ class Gateway:
         boot = f"{world.wall_ms():x}{world.random_bytes(4).hex()}"
         journal = Journal(world, state_dir, box, 0, boot, settings)
         await journal.start()
+        writers = self._fleet.size + 1
+        await world.in_thread(give_back, world.fs, folder(state_dir), box, writers)
         batcher = UsageBatcher(
             world,
             self.store,

@@ -163,13 +163,11 @@ class GatewayService(Service):
         factory: Any = self._front
         tls = self._config.server.proxy.tls
         if tls.enabled:
-            from twisted.protocols.tls import TLSMemoryBIOFactory
-
-            from voidllm.http.server_tls import context_factory, read_pair
+            from voidllm.http.server_tls import context_factory, read_pair, secured
 
             self._tls = read_pair(tls.cert, tls.key)
             # With workers only to see that it can be made.
-            factory = TLSMemoryBIOFactory(context_factory(*self._tls), False, factory)
+            factory = secured(factory, context_factory(*self._tls))
         if self._workers is None:
             self._port = await listen(self._world.reactor, self._description(), factory)
         else:

@@ -110,11 +110,9 @@ class Worker:
         register_plane(self._metrics, plane, front, upstreams)
         self._factory = front
         if plan.tls is not None:
-            from twisted.protocols.tls import TLSMemoryBIOFactory
+            from voidllm.http.server_tls import context_factory, secured
 
-            from voidllm.http.server_tls import context_factory
-
-            self._factory = TLSMemoryBIOFactory(context_factory(*plan.tls), False, front)
+            self._factory = secured(front, context_factory(*plan.tls))
         if message.listen:
             self._listen()
         self._lag.start()

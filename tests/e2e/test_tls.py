@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 import json
+import signal
 import ssl
 from pathlib import Path
 
@@ -70,3 +71,14 @@ class TLSTests(SynchronousTestCase):
         connection.request("GET", "/readyz")
         self.assertRaises((http.client.HTTPException, ConnectionError), connection.getresponse)
         wait_until(self.ready, "the gateway to go on")
+
+    def test_idle_clients_at_the_end(self) -> None:
+        """Clients that hold idle connections, and close none, do not hold up the end."""
+        context = ssl.create_default_context(cafile=self.authority.ca_file)
+        for path in ("/healthz", "/v1/models"):
+            held = http.client.HTTPSConnection("127.0.0.1", self.gateway.port, context=context, timeout=10)
+            self.addCleanup(held.close)
+            held.request("GET", path, headers={"authorization": f"Bearer {self.gateway.key}"})
+            self.assertEqual(held.getresponse().read()[:1], b"{")
+        self.gateway.signal(signal.SIGTERM)
+        self.assertEqual(self.gateway.wait(6), 0)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from OpenSSL.crypto import X509, PKey
 from twisted.internet.ssl import CertificateOptions, TLSVersion
+from twisted.protocols.tls import TLSMemoryBIOFactory, TLSMemoryBIOProtocol
 
 from voidllm.core.errors import StateError
 
@@ -58,3 +60,24 @@ def context_factory(cert_pem: bytes, key_pem: bytes) -> CertificateOptions:
         raiseMinimumTo=TLSVersion.TLSv1_2,
         acceptableProtocols=[b"http/1.1"],
     )
+
+
+class ServerTLS(TLSMemoryBIOProtocol):
+    """Closes when it has said so.
+
+    Twisted's waits for the client to say the same, and a client that keeps an idle connection in a
+    pool says nothing until it needs it: each would hold up the end of the gateway for the whole of
+    its patience. RFC 8446, section 6.1, lets either side close its half at once.
+    """
+
+    def _shutdownTLS(self) -> None:
+        super()._shutdownTLS()  # type: ignore[no-untyped-call]
+        transport: Any = self.transport
+        transport.loseConnection()
+
+
+def secured(factory: Any, context: CertificateOptions) -> TLSMemoryBIOFactory:
+    """Put TLS before the protocols of a server's factory."""
+    made = TLSMemoryBIOFactory(context, False, factory)  # type: ignore[no-untyped-call]
+    made.protocol = ServerTLS
+    return made

@@ -61,15 +61,16 @@ class Places:
     def leave(self, place: int) -> bool:
         """Close the socket of a place, unless it is the last one that listens.
 
-        :returns: whether there was one to close.
+        :returns: whether connections went there until now.
         """
         one = self._sockets[place]
         others = (other for other in self._sockets if other is not None and other is not one)
         if one is None or not any(map(_listens, others)):
             return False
+        listened = _listens(one)
         one.close()
         self._sockets[place] = None
-        return True
+        return listened
 
     def fileno(self, place: int) -> int:
         """Give the socket of a place; one that was left gets a new one, which does not listen yet.

@@ -3,11 +3,23 @@
 from __future__ import annotations
 
 import os
+import re
 import threading
 
 from voidllm.core.world import FileSystem
 
 _SLICES = 16
+
+
+def give_back(fs: FileSystem, folder: str, box: str, writers: int) -> None:
+    """Remove what writers held back that are no more, because there are fewer than before; blocking.
+
+    :param writers: how many there are now; their numbers are below this.
+    """
+    for name in fs.listdir(folder):
+        found = re.fullmatch(rf"{re.escape(box)}-(\d+)\.reserve", name)
+        if found is not None and int(found[1]) >= writers:
+            fs.unlink(os.path.join(folder, name))
 
 
 class Reserve:
