@@ -210,6 +210,21 @@ class Pages(AdminCase):
             _, _, page = await self.call("GET", f"/api/v1/keys?{more}")
             self.assertEqual([key["name"] for key in page["data"]], expected, more)
 
+    async def test_names_beside_ids(self) -> None:
+        """What a list is asked to expand has its name in each row, and nothing else has."""
+        await self.call("POST", "/api/v1/keys", {"name": "billing", "key_type": "sa_key"})
+        _, _, page = await self.call("GET", "/api/v1/keys?expand=org,user,service_account")
+        rows = {row["name"]: row for row in page["data"]}
+        first, last = rows["billing"], rows["system"]
+        self.assertEqual(first["org"], {"id": self.org.id, "name": "Org", "slug": self.org.slug})
+        self.assertEqual((first["user"], first["service_account"]["name"]), (None, "billing"))
+        self.assertEqual(last["user"]["email"], self.admin.email)
+        self.assertNotIn("team", first)
+        _, _, page = await self.call("GET", "/api/v1/keys?expand=org,user&limit=1")
+        self.assertNotIn("service_account", page["data"][0])
+        status, _, reply = await self.call("GET", "/api/v1/keys?expand=org,secret")
+        self.assertEqual((status, reply["error"]["param"]), (400, "expand"))
+
     async def test_cursors_that_no_page_gave(self) -> None:
         """Anything else than a cursor of the same list is a 400 that names it."""
         _, _, page = await self.call("GET", "/api/v1/keys?limit=1")

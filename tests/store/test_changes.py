@@ -11,7 +11,7 @@ from voidllm.core.errors import StoreRejected
 from voidllm.core.principal import Limits
 from voidllm.store import idempotency
 from voidllm.store.pages import Page
-from voidllm.store.records import KeyChange, KeyFilter, Remembered
+from voidllm.store.records import KeyChange, KeyFilter, Named, Remembered
 
 LATER = NOW + 1000
 
@@ -66,6 +66,21 @@ class ChangesSuite:
         ):
             found = [k.id for k in await self.store.list_keys(wanted)]
             self.assertEqual(sorted(found), sorted(expected), wanted)
+
+    async def test_names(self) -> None:
+        """Names of many ids come at once, of the kinds that have some."""
+        first = seed()
+        await self.store.bootstrap(first, NOW)
+        found = await self.store.named("user", [first.admin.id, new_id()])
+        self.assertEqual(found, {first.admin.id: Named(first.admin.id, "User", None, first.admin.email)})
+        found = await self.store.named("org", [first.org.id, first.org.id])
+        self.assertEqual(found, {first.org.id: Named(first.org.id, "Org", first.org.slug)})
+        for kind in ("team", "service_account"):
+            self.assertEqual(await self.store.named(kind, [new_id()]), {})
+        self.assertEqual(await self.store.named("team", []), {})
+        for kind, ids in (("key", ["a"]), ("user", map(str, range(501)))):
+            with self.assertRaises(StoreRejected):
+                await self.store.named(kind, ids)
 
     async def test_guarded_change(self) -> None:
         """A key is changed only while it is what the change was decided on."""

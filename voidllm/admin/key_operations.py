@@ -13,6 +13,7 @@ from voidllm.admin.access import (
 )
 from voidllm.admin.context import AdminContext
 from voidllm.admin.declare import Call, changed
+from voidllm.admin.expanding import expanded
 from voidllm.admin.fields import bad
 from voidllm.admin.key_shapes import Grace, Key, KeyList, KeyPatch, MadeKey, NewKey, OldKey, Rotated
 from voidllm.admin.kinds import Nothing, Page
@@ -91,9 +92,10 @@ async def list_keys(call: Call[KeyList, Nothing]) -> Page[Key]:
         query.include_revoked,
     )
     found = await store.list_keys(wanted, page)
-    return envelope(
+    shown = envelope(
         query, query.sort, found, key_view, lambda key: (key.name if page.sort == "name" else "", key.id)
     )
+    return await expanded(store, shown, query.expand or ())
 
 
 async def get_key(call: Call[Nothing, Nothing]) -> Key:

@@ -7,13 +7,14 @@ from typing import Annotated, Literal
 
 from msgspec import UNSET, Meta, Struct, UnsetType
 
-from voidllm.admin.kinds import Asked, Id, Limit, Listing, Once, Ref, Span, Text, Time
+from voidllm.admin.kinds import Asked, Id, Limit, Listing, Named, Once, Ref, Span, Text, Time
 
 KeyType = Literal["user_key", "team_key", "sa_key"]
 Scope = Literal["inference", "admin:read", "admin:write"]
 Scopes = Annotated[list[Scope], Meta(min_length=1, max_length=3)]
 Models = Annotated[list[Text], Meta(max_length=500, description="empty allows none, null allows all")]
 When = Annotated[datetime, Meta(tz=True, examples=["2026-12-31T12:00:00Z"])]
+Owner = Literal["org", "team", "user", "service_account"]
 Sort = Literal["created_at", "-created_at", "name", "-name"]
 
 
@@ -28,6 +29,10 @@ class Key(Struct, kw_only=True, frozen=True):
     team_id: Id | None
     user_id: Id | None
     service_account_id: Id | None
+    org: Named | UnsetType | None = UNSET
+    team: Named | UnsetType | None = UNSET
+    user: Named | UnsetType | None = UNSET
+    service_account: Named | UnsetType | None = UNSET
     role: Annotated[str, Meta(description="of whom the key speaks for")]
     scopes: list[Scope]
     models: list[str] | None
@@ -64,6 +69,8 @@ class Rotated(Struct, kw_only=True, frozen=True):
 
 class KeyList(Listing):
     """Which keys."""
+
+    expand: Annotated[list[Owner], Meta(max_length=4, description="show names, not only ids")] | None = None
 
     sort: Sort = "created_at"
     q: Annotated[Text, Meta(description="is in the name or the hint")] | None = None

@@ -100,6 +100,15 @@ class Listing(Asked):
     ) = None
 
 
+class Named(Struct, kw_only=True, frozen=True, omit_defaults=True):
+    """What something is called."""
+
+    id: Id
+    name: str
+    slug: str | UnsetType = UNSET
+    email: str | UnsetType = UNSET
+
+
 class Page(Struct, Generic[T], kw_only=True, frozen=True):
     """One page of a list."""
 

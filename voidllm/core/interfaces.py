@@ -245,6 +245,9 @@ class IStore(Interface):
     def find_service_account(org_id, ref):
         """Read the ``ServiceAccount`` of an organisation with this id or name, or ``None``."""
 
+    def named(kind, ids):
+        """Read a dict of ids to ``Named``, deleted ones too; kind may be ``user`` or ``service_account``."""
+
     def create_org(org):
         """Insert an ``Org``."""
 

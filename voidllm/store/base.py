@@ -30,6 +30,7 @@ from voidllm.store.records import (
     KeyChange,
     KeyFilter,
     Member,
+    Named,
     NewKey,
     NewSecret,
     Org,
@@ -120,6 +121,9 @@ class SQLStore:
 
     def find_service_account(self, org_id: str, ref: str) -> Deferred[ServiceAccount | None]:
         return self._read(partial(directory.find_service_account, org_id, ref))
+
+    def named(self, kind: str, ids: Iterable[str]) -> Deferred[dict[str, Named]]:
+        return self._read(partial(directory.named, kind, tuple(ids)))
 
     def create_org(self, org: Org) -> Deferred[Org]:
         return self._change(partial(tenants.create_org, org))

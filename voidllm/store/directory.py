@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from voidllm.store.records import Member, Org, ServiceAccount, Team
-from voidllm.store.statements import Op, q
+from typing import Iterable, Mapping
+
+from voidllm.core.errors import StoreRejected
+from voidllm.store.records import Member, Named, Org, ServiceAccount, Team
+from voidllm.store.statements import PAGE, Op, q
 from voidllm.store.tenants import SELECT_ORGS, SELECT_TEAMS, org_of, team_of
 
 _MEMBER = (
@@ -11,6 +14,29 @@ _MEMBER = (
     " LEFT JOIN org_memberships m ON m.org_id = ? AND m.user_id = u.id"
     " WHERE u.deleted_at_ms IS NULL AND (m.role IS NOT NULL OR u.is_system_admin = 1)"
 )
+
+
+# Whatever somebody was called, a list that names them goes on doing so after they are gone.
+_NAMES: Mapping[str, str] = {
+    "org": "SELECT id, name, slug, NULL FROM organizations WHERE id IN ",
+    "team": "SELECT id, name, slug, NULL FROM teams WHERE id IN ",
+    "user": "SELECT id, name, NULL, email FROM users WHERE id IN ",
+    "service_account": "SELECT id, name, NULL, NULL FROM service_accounts WHERE id IN ",
+}
+
+
+def named(kind: str, ids: Iterable[str]) -> Op[dict[str, Named]]:
+    """Read what things with these ids are called, deleted ones too.
+
+    :raises StoreRejected: if there is no such kind, or for more ids than a page has rows.
+    """
+    wanted = sorted(set(ids))
+    if kind not in _NAMES or len(wanted) > PAGE:
+        raise StoreRejected("there are no names of that kind, or too many")
+    if not wanted:
+        return {}
+    rows = yield q(f"{_NAMES[kind]}({', '.join('?' * len(wanted))})", *wanted)
+    return {row[0]: Named(*row) for row in rows}
 
 
 def find_org(ref: str | None) -> Op[Org | None]:

@@ -83,6 +83,16 @@ class Member:
 
 
 @frozen
+class Named:
+    """What something is called; ``slug`` and ``email`` where it has such."""
+
+    id: str
+    name: str
+    slug: str | None = None
+    email: str | None = None
+
+
+@frozen
 class NewKey:
     """A key to be created.
 
