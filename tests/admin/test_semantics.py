@@ -212,7 +212,8 @@ class Pages(AdminCase):
 
     async def test_names_beside_ids(self) -> None:
         """What a list is asked to expand has its name in each row, and nothing else has."""
-        await self.call("POST", "/api/v1/keys", {"name": "billing", "key_type": "sa_key"})
+        body = {"name": "billing", "key_type": "sa_key", "org": self.org.id}
+        await self.call("POST", "/api/v1/keys", body)
         _, _, page = await self.call("GET", "/api/v1/keys?expand=org,user,service_account")
         rows = {row["name"]: row for row in page["data"]}
         first, last = rows["billing"], rows["system"]
