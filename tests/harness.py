@@ -141,6 +141,11 @@ class Gateway:
         assert self._process is not None
         return self._process.pid
 
+    @property
+    def runs(self) -> bool:
+        """Whether the process is there."""
+        return self._process is not None and self._process.poll() is None
+
     def launch(self, env: Mapping[str, str] | None = None) -> Gateway:
         """Start the process, and do not wait for anything."""
         command = [

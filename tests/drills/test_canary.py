@@ -17,6 +17,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from tests.drills.support import chat_body, connect, head, mock_model, receive_all, reset, status_of
 from tests.harness import Gateway, MockLLM, custom_model, free_port, request, wait_until
 from tests.servers import PostgresServer
+from tests.workers.support import workers_of
 
 CHAT = "/v1/chat/completions"
 CANARY = "canary4f1d9e77b2c8a360"
@@ -400,6 +401,25 @@ class TreqCanaryTests(CanaryBase, SynchronousTestCase):
         self.gateway.config.write_text(text)
         self.gateway.start()
         self.drill()
+
+
+@pytest.mark.slow
+class WorkersCanaryTests(CanaryBase, SynchronousTestCase):
+    """With two workers: their journals and log lines, and what /proc shows of them."""
+
+    def test_everywhere(self) -> None:
+        """The canary rests nowhere."""
+        self.prepare(workers=2)
+        self.drill()
+
+    def database(self) -> bytes:
+        """Give what anybody can read of the running processes."""
+        pids = [self.gateway.pid, *workers_of(self.gateway.pid)] if self.gateway.runs else []
+        return b"".join(
+            Path(f"/proc/{pid}/{name}").read_bytes()
+            for pid in pids
+            for name in ("cmdline", "environ", "comm")
+        )
 
 
 @pytest.mark.slow

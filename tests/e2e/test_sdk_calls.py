@@ -28,6 +28,12 @@ class DirectEngineTests(MockCalls, SDKCase):
     settings = {"upstream": {"engine": "direct"}}
 
 
+class WorkersTests(MockCalls, SDKCase):
+    """Two workers behind the port."""
+
+    settings = {"workers": 2}
+
+
 class DemoTests(Calls, SDKCase):
     """The demo model, which the gateway answers itself."""
 
