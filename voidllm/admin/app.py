@@ -65,9 +65,8 @@ def _serve(app: Any, context: AdminContext, identify: Identify, route: Route) ->
         actor = ANYBODY if route.role is None else identify(request)
         # Before anything is read of what somebody sends who may not.
         authorize(route, actor)
-        asked = Request(
-            path, request.args, body_of(request), header_of(request, "If-Match"), header_of(request, HEADER)
-        )
+        body = {} if route.method == "GET" else body_of(request)
+        asked = Request(path, request.args, body, header_of(request, "If-Match"), header_of(request, HEADER))
         answer = await perform(route, context, actor, asked)
         if answer.etag is not None:
             request.setHeader(b"etag", answer.etag.encode("ascii"))

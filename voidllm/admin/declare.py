@@ -93,6 +93,7 @@ class Route:
     :ivar example: a body to begin with.
     :ivar operators_only: is there on the control socket only.
     :ivar stored: the database is asked.
+    :ivar tag: what it is listed under, if that is not the first part of the path after the version.
     """
 
     method: str
@@ -115,6 +116,7 @@ class Route:
     description: str = ""
     operators_only: bool = False
     stored: bool = True
+    tag: str = ""
 
     @property
     def once(self) -> bool:
@@ -123,8 +125,8 @@ class Route:
 
     @property
     def resource(self) -> str:
-        """The first part of the path after the version."""
-        return self.path.split("/")[3].partition(".")[0]
+        """What the route is listed under."""
+        return self.tag or self.path.split("/")[3].partition(".")[0]
 
 
 def codes_of(route: Route) -> tuple[str, ...]:

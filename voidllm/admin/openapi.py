@@ -35,7 +35,7 @@ def document(routes: tuple[Route, ...] = ROUTES) -> dict[str, Any]:
     """Give the document of ``routes`` as plain values."""
     types = [one for route in routes for one in (route.body, route.reply) if one not in (None, Nothing)]
     own, named = components([*types, Failed])
-    schemas = dict(zip(map(_key, types), own[:-1], strict=True))
+    schemas = dict(zip(types, own[:-1], strict=True))
     paths: dict[str, dict[str, Any]] = {}
     for route in routes:
         paths.setdefault(route.path, {})[route.method.lower()] = _operation(route, schemas)
@@ -58,11 +58,7 @@ def document(routes: tuple[Route, ...] = ROUTES) -> dict[str, Any]:
     }
 
 
-def _key(kind: Any) -> str:
-    return repr(kind)
-
-
-def _operation(route: Route, schemas: dict[str, Schema]) -> dict[str, Any]:
+def _operation(route: Route, schemas: dict[Any, Schema]) -> dict[str, Any]:
     role = "Anybody, without a key." if route.role is None else f"Least role: {route.role}."
     scope = f" Scope: {route.scope}." if route.scope else ""
     words = f"{route.description}\n\n{role}{scope} About: {TENANTS[route.tenant]}."
@@ -80,7 +76,7 @@ def _operation(route: Route, schemas: dict[str, Schema]) -> dict[str, Any]:
     }
     if route.body is not Nothing:
         kind = "application/merge-patch+json" if route.method == "PATCH" else "application/json"
-        media: dict[str, Any] = {"schema": schemas[_key(route.body)]}
+        media: dict[str, Any] = {"schema": schemas[route.body]}
         if route.example is not None:
             media["example"] = dict(route.example)
         content = {"application/json": media}
@@ -123,10 +119,10 @@ def _header(name: str, words: str, pattern: str | None = None) -> dict[str, Any]
     return {"name": name, "in": "header", "required": False, "description": words, "schema": schema}
 
 
-def _responses(route: Route, schemas: dict[str, Schema]) -> dict[str, Any]:
+def _responses(route: Route, schemas: dict[Any, Schema]) -> dict[str, Any]:
     done: dict[str, Any] = {"description": "done", "headers": dict(_REQUEST_ID)}
     if route.reply is not None:
-        done["content"] = {"application/json": {"schema": schemas[_key(route.reply)]}}
+        done["content"] = {"application/json": {"schema": schemas[route.reply]}}
     if route.tagged:
         done["headers"].update(_ETAG)
     if route.once:
