@@ -44,8 +44,8 @@ class Effort:
     steady_s: float = 30.0
     exact_s: float = 60.0
     sustained_s: float = 300.0
-    burst_s: float = 450.0
-    large_s: float = 30.0
+    burst_s: float = 180.0
+    large_s: float = 20.0
     stream_s: float = 20.0
     stream_turns: int = 3
     starts: int = 5
