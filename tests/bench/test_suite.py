@@ -11,6 +11,7 @@ import sys
 import time
 from io import StringIO
 from pathlib import Path
+from shutil import rmtree
 from tempfile import mkdtemp
 from typing import Any, Callable
 
@@ -24,13 +25,14 @@ from bench.progress import Progress
 ROOT = Path(__file__).resolve().parents[2]
 
 
-def start(*words: str, out: Any = subprocess.PIPE) -> subprocess.Popen[str]:
-    """Start the suite; what it leaves when it is killed goes with the test's own folder."""
-    temporary = Path(mkdtemp(dir=".")).absolute()
+def start(case: SynchronousTestCase, *words: str, out: Any = subprocess.PIPE) -> subprocess.Popen[str]:
+    """Start the suite for a test; what a killed one leaves goes with the test."""
+    temporary = mkdtemp(prefix="voidllm-bench-test-")
+    case.addCleanup(rmtree, temporary, ignore_errors=True)
     return subprocess.Popen(
         [sys.executable, "-m", "bench", *words],
         cwd=ROOT,
-        env={**os.environ, "TMPDIR": str(temporary)},
+        env={**os.environ, "TMPDIR": temporary},
         stdout=out,
         stderr=subprocess.PIPE,
         text=True,
@@ -81,7 +83,7 @@ class Runs(SynchronousTestCase):
 
     def run_suite(self, *words: str) -> tuple[int, str, str]:
         """Run to the end and give status, stdout and stderr."""
-        process = start(*words)
+        process = start(self, *words)
         self.addCleanup(leaves, process)
         out, err = process.communicate(timeout=100)
         return process.returncode, out, err
@@ -119,7 +121,7 @@ class Runs(SynchronousTestCase):
     def test_sigint(self) -> None:
         """After SIGINT the blocks measured so far are written, marked incomplete, and nothing runs on."""
         file = Path(self.mktemp()).absolute()
-        process = start("quick", "--duration", "6s", "--rps", "100", "--json", str(file))
+        process = start(self, "quick", "--duration", "6s", "--rps", "100", "--json", str(file))
         self.addCleanup(leaves, process)
         assert process.stderr is not None
         self.assertIn("quick: LLM", process.stderr.readline())
@@ -149,7 +151,7 @@ class Runs(SynchronousTestCase):
 
     def test_sigterm(self) -> None:
         """SIGTERM is like SIGINT, also before anything is measured."""
-        process = start("quick", "--json", "-")
+        process = start(self, "quick", "--json", "-")
         self.addCleanup(leaves, process)
 
         def mock_runs() -> list[int]:
@@ -164,7 +166,7 @@ class Runs(SynchronousTestCase):
 
     def test_killed(self) -> None:
         """What a killed run had started ends too."""
-        process = start("quick", "--duration", "20s")
+        process = start(self, "quick", "--duration", "20s")
         self.addCleanup(leaves, process)
         assert process.stderr is not None
         process.stderr.readline()
