@@ -16,6 +16,7 @@ from voidllm.admin.calls import Request, perform
 from voidllm.admin.moments import show
 from voidllm.admin.routes import ROUTES
 from voidllm.core.errors import StoreTimeout
+from voidllm.store.records import KeyFilter
 
 _DAY = 86_400_000
 
@@ -258,6 +259,61 @@ class Pages(AdminCase):
         """Each moment that is shown ends in Z."""
         _, _, page = await self.call("GET", "/api/v1/keys")
         self.assertEqual({key["created_at"] for key in page["data"]}, {show(NOW)})
+
+
+#: What breaks out of quotes, patterns, templates and lines, or looks like something else.
+_NASTY = (
+    "' OR 1=1 --",
+    'x"; DROP TABLE api_keys; --',
+    "%' ESCAPE '!",
+    "?%s%(x)s$1{{7*7}}${x}",
+    "\\u0027 \\",
+    "\u0430dmin",
+    "\U0001f600" * 100,
+    "\u202eabc",
+    "a\u200bb",
+    "a\0b",
+    "a\nb",
+    "a\n",
+    "\ud800",
+    "x" * 201,
+)
+
+
+class BadInput(AdminCase):
+    async def test_texts_are_texts(self) -> None:
+        """Whatever a text holds, it is kept as it is or refused by name, in bodies, queries and paths."""
+        mine = f"/api/v1/keys/{self.ids['worker']}"
+        for text in _NASTY:
+            status, _, reply = await self.call("PATCH", mine, {"name": text})
+            if status == 200:
+                self.assertEqual(reply["name"], text)
+                self.assertEqual((await self.store.get_key(self.ids["worker"])).name, text)
+            else:
+                self.assertEqual((status, reply["error"]["code"]), (400, "bad_request"), ascii(text))
+                self.assertIn(reply["error"]["param"], ("name", None))
+            for name in ("org", "team", "user", "service_account"):
+                body = {
+                    "name": "x",
+                    "key_type": "sa_key" if name == "service_account" else "user_key",
+                    name: text,
+                }
+                status, _, reply = await self.call("POST", "/api/v1/keys", body)
+                # A service account that is not there is made.
+                self.assertIn(status, (201, 400) if name == "service_account" else (400, 404))
+            sent = quote(text.encode("utf-8", "surrogatepass"))
+            for query in ("q", "org", "team", "user", "cursor", "sort", sent):
+                status, _, page = await self.call("GET", f"/api/v1/keys?{query}={sent}")
+                self.assertIn(status, (200, 400, 404), ascii(text))
+                if status == 200:
+                    self.assertEqual([key["name"] for key in page["data"]], [text] if query == "q" else [])
+            for path in (f"/api/v1/keys/{sent.replace('/', '')}", f"{mine}/{sent}"):
+                self.assertEqual((await self.call("GET", path))[0], 404, ascii(text))
+        self.assertEqual(len(await self.store.list_keys(KeyFilter(user_id=self.admin.id))), 2)
+
+
+class BadInputOnPostgres(OnPostgres, BadInput):
+    """The same on PostgreSQL."""
 
 
 class MergePatchesOnPostgres(OnPostgres, MergePatches):
