@@ -99,9 +99,10 @@ def spawn(
         with relay_here, relay_there:
             connect(world.reactor, here, link)
             fds = [null_fd, 1, 2, listener_fd, there.fileno(), relay_there.fileno(), *shared_fds]
+            watched = Watched(ended)
             try:
                 life.process = world.reactor.spawnProcess(
-                    Watched(ended),
+                    watched,
                     sys.executable,
                     [sys.executable, "-P", "-c", _RUN, str(life.number)],
                     env=environment(os.environ),
@@ -112,6 +113,7 @@ def spawn(
                 raise
             life.relay = RelayListener(world.reactor, relay_here.detach(), site)
             life.relay.start()
+            watched.begin(world.reactor)
 
 
 def environment(own: Any) -> dict[str, str]:
@@ -131,12 +133,24 @@ class Watched(ProcessProtocol):
 
     def __init__(self, ended: Callable[[str], None]) -> None:
         self._ended = ended
+        self._begun = False
+        self._early: str | None = None
+
+    def begin(self, reactor: Any) -> None:
+        """Tell of the end from now on, also of one that came before whoever started it knew of it."""
+        self._begun = True
+        if self._early is not None:
+            reactor.callLater(0, self._ended, self._early)
 
     def processEnded(self, reason: Any) -> None:
-        """Tell how it ended."""
+        """Tell how it ended; Twisted may say so while it is still starting it."""
         number = getattr(reason.value, "signal", None)
         status = getattr(reason.value, "exitCode", None)
-        self._ended(_name(number) if number else f"status {status}")
+        how = _name(number) if number else f"status {status}"
+        if self._begun:
+            self._ended(how)
+        else:
+            self._early = how
 
 
 def _name(number: int) -> str:

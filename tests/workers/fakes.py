@@ -70,12 +70,14 @@ class FakeReactor(Clock):
 
     :ivar workers: all that were started.
     :ivar full: whether there is no room for another process.
+    :ivar deadly: whether a process ends before its starter returns.
     """
 
     def __init__(self) -> None:
         super().__init__()
         self.workers: list[FakeWorker] = []
         self.full = False
+        self.deadly = False
         self.readers: set[Any] = set()
         self._adopted: list[Any] = []
 
@@ -96,6 +98,8 @@ class FakeReactor(Clock):
             protocol, link, transport, 1000 + len(self.workers), dict(childFDs), list(args), dict(env)
         )
         self.workers.append(worker)
+        if self.deadly:
+            worker.ends(9)
         return worker
 
     def addReader(self, reader: Any) -> None:

@@ -132,6 +132,16 @@ class TestDying(Case):
         self.assertEqual([gone(pid) for pid in orphans], [True, True])
         self.assertEqual(sum(row["total_requests"] for row in gateway.usage()), 20)
 
+    def test_orphans_and_commands(self) -> None:
+        """A command that comes when the control plane was just killed waits for the last rows of workers."""
+        gateway = self.gateway([mock_model("slow", self.mock().base_url, "interval-100+words-4000")])
+        thread = threading.Thread(target=lambda: gateway.chat("slow", stream=True))
+        thread.start()
+        wait_until(lambda: metric(gateway, "voidllm_active_streams") == 1, "the stream to run")
+        gateway.kill()
+        self.assertEqual([row["total_requests"] for row in gateway.usage()], [1])
+        thread.join(10)
+
     def test_stopped_orphan(self) -> None:
         """A worker that was stopped when its control plane was killed keeps nobody from the state folder.
 

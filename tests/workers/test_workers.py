@@ -246,6 +246,19 @@ class TestReplacing(Case):
         self.reactor.advance(0)
         self.assertEqual(len(self.living()), 2)
 
+    def test_dead_at_once(self) -> None:
+        """One that has ended before the call that starts it returns is replaced as any other."""
+        first, second = self.opened()
+        self.live(6, first, second)
+        self.reactor.deadly = True
+        first.ends(signal.SIGKILL)
+        self.reactor.advance(0)
+        self.reactor.deadly = False
+        self.live(1, second)
+        self.assertEqual(len(self.reactor.workers), 4)
+        self.assertEqual([worker["worker"] for worker in self.workers.roster()], [1, 2])
+        self.assertEqual([type(told) for told in self.latest.got()], [Setup, Open, Full])
+
     def test_no_room(self) -> None:
         """While no process can be made, it is tried again; nothing is left of each try."""
         first, second = self.opened()

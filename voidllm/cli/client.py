@@ -48,7 +48,7 @@ def perform(settings: Settings, work: Work[T]) -> T:
     """
     client = LiveClient.reach(settings.place().state_dir)
     config = settings.store() if client is None else None
-    if config is not None and config.database.driver != "sqlite":
+    if config is not None:
         client = _wait(config)
     if client is not None:
         try:
@@ -82,7 +82,10 @@ def nobody_answers(config: Any) -> Unreachable:
 
 
 def _wait(config: Any) -> LiveClient | None:
-    """Give a gateway that is starting or stopping a moment; a shared database has no lock to tell.
+    """Give a gateway that is starting or stopping a moment.
+
+    A shared database has no lock to tell. That of SQLite's file is its control plane's alone: workers
+    of one that was killed may still write their last rows.
 
     :returns: a client, or ``None`` if there is no gateway.
     """
