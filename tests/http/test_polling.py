@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import subprocess
 import sys
+from functools import partial
 from select import EPOLLHUP, EPOLLIN, EPOLLOUT
 from types import SimpleNamespace
 from typing import Any, Callable
@@ -93,6 +94,15 @@ class OutboxTests(SynchronousTestCase):
         self.outbox.flush()
         self.assertEqual(self.done, ["row 1", "row 2", "reply 1", "reply 2"])
 
+    def test_behind(self) -> None:
+        """What follows on writes is done behind those that wait by then, and at once where none does."""
+        self.outbox.add_behind(self.note("nothing waits"))
+        self.outbox.add(self.note("reply 1"))
+        self.outbox.add_behind(self.note("reply 1 left"))
+        self.outbox.add(self.note("reply 2"))
+        self.outbox.flush()
+        self.assertEqual(self.done, ["nothing waits", "reply 1", "reply 1 left", "reply 2"])
+
     def test_added_meanwhile(self) -> None:
         """A row that a write leads to is written before the next write."""
 
@@ -124,7 +134,7 @@ def fake_reactor(poll: Callable[[float], list[tuple[int, int]]]) -> SimpleNamesp
 class TurnTests(SynchronousTestCase):
     """One turn with events of our choice."""
 
-    def turn(self, *events: tuple[int, int]) -> list[str]:
+    def turn(self, *events: tuple[int, int], watched: tuple[int, ...] = ()) -> list[str]:
         """Do one turn in which every read leads to a row and to a reply; give what was done."""
         outbox = Outbox()
         done: list[str] = []
@@ -144,7 +154,8 @@ class TurnTests(SynchronousTestCase):
         reactor = fake_reactor(lambda timeout: list(events))
         reactor._selectables = selectables
         reactor._doReadOrWrite = read_or_write
-        quick_turn(reactor, outbox)(0)
+        looks = {fd: partial(done.append, f"look {fd}") for fd in watched}
+        quick_turn(reactor, outbox, looks)(0)
         return done
 
     def test_rows_before_replies(self) -> None:
@@ -161,6 +172,12 @@ class TurnTests(SynchronousTestCase):
     def test_row_before_its_own_write(self) -> None:
         """A socket that is read from and written to has its row written in between."""
         self.assertEqual(self.turn((1, EPOLLIN | EPOLLOUT)), ["read 1", "row 1", "write 1", "reply 1"])
+
+    def test_before_reading(self) -> None:
+        """Who watches a socket is called just before each time that it is read, and at no other event."""
+        done = self.turn((1, EPOLLIN), (2, EPOLLIN | EPOLLOUT), (3, EPOLLOUT), watched=(2, 3))
+        self.assertEqual(done[:4], ["read 1", "look 2", "read 2", "row 1"])
+        self.assertNotIn("look 3", done)
 
     def test_gone_meanwhile(self) -> None:
         """A socket that an event has ended is not written to."""
@@ -185,7 +202,7 @@ class NextTurnTests(SynchronousTestCase):
 
         reactor = fake_reactor(poll)
         reactor._pendingTimedCalls.append(SimpleNamespace(time=107.0))
-        quick_turn(reactor, Outbox())(first)
+        quick_turn(reactor, Outbox(), {})(first)
         return asked
 
     def test_reasons(self) -> None:

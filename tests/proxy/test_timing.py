@@ -9,6 +9,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from tests.gate.support import KEY
 from tests.proxy.rig import DONE, STREAM_HEAD, Client, Rig, chunk, event, json_reply
+from voidllm.http.sampling import Sampling
 from voidllm.http.upstream import Origin, UpstreamRequest
 from voidllm.proxy.metrics import NoMetrics
 
@@ -38,9 +39,14 @@ class TimingTests(SynchronousTestCase):
 
     def setUp(self) -> None:
         """Build the rig, with an upstream that takes ten milliseconds."""
-        self.rig = Rig(server_timing=True)
-        self.metrics = self.rig.core.metrics = Added()
+        self.build(server_timing=True)
         self.script((0.010, json_reply(REPLY)))
+
+    def build(self, **settings: Any) -> None:
+        """Build a rig in which every request is followed; without a kernel, by the clock alone."""
+        self.rig = Rig(**settings)
+        self.rig.front.sampling = Sampling(self.rig.reactor, 1)
+        self.metrics = self.rig.core.metrics = Added()
 
     def script(self, *pieces: tuple[float, bytes]) -> None:
         """Let the upstream send each piece when so many seconds have passed."""
@@ -62,7 +68,11 @@ class TimingTests(SynchronousTestCase):
     def test_buffered(self) -> None:
         """A buffered reply's upstream time goes from the call to its last byte, known head or not."""
         for _ in range(3):
-            self.near(timing(self.rig.chat()), 0, 10)
+            client = self.rig.chat()
+            self.near(timing(client), 0, 10)
+            # It has its turn as long as it is there.
+            client.transport.loseConnection()
+            self.rig.spin()
         whole = json_reply(REPLY)
         self.script((0.010, whole[:-5]), (0.030, whole[-5:]))
         self.near(timing(self.rig.chat()), 0, 30)
@@ -144,8 +154,7 @@ class TimingTests(SynchronousTestCase):
 
     def test_off(self) -> None:
         """Nothing is said unless it is asked for; it is counted all the same."""
-        self.rig = Rig()
-        self.metrics = self.rig.core.metrics = Added()
+        self.build()
         self.script((0.010, json_reply(REPLY)))
         clients = self.rig.chat(), self.rig.send({"model": "other"})
         for client in clients:

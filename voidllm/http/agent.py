@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Callable
+from typing import TYPE_CHECKING, Any, Callable
 
 from attrs import evolve, frozen
 from twisted.internet import defer
@@ -20,6 +20,9 @@ from voidllm.core.model import SYSTEM_TLS, UpstreamTLS
 from voidllm.http.agent_response import PoolResponse
 from voidllm.http.lazy_headers import LazyHeaders
 from voidllm.http.upstream import Origin, UpstreamFailure, UpstreamRequest
+
+if TYPE_CHECKING:
+    from voidllm.http.sampling import Probe
 
 _REMEMBERED = 512
 
@@ -61,10 +64,14 @@ class CallPolicy:
 
 @implementer(IBodyProducer)
 class BytesBody:
-    """A body that is there already; the agent hands it to the pool as it is."""
+    """A body that is there already; the agent hands it to the pool as it is.
 
-    def __init__(self, data: bytes) -> None:
+    :ivar probe: see :class:`~voidllm.http.upstream.UpstreamRequest`; treq has no place for it.
+    """
+
+    def __init__(self, data: bytes, probe: Probe | None = None) -> None:
         self.data = data
+        self.probe = probe
         self.length = len(data)
 
     def startProducing(self, consumer: Any) -> defer.Deferred[None]:
@@ -110,9 +117,9 @@ class PoolAgent:
             exchange = _Exchange(self._pool.world.reactor, method, uri, headers)
             deferred: defer.Deferred[Any] = exchange.deferred
             policy = self._policy
-            body = b"" if bodyProducer is None else bodyProducer
+            body, probe = b"" if bodyProducer is None else bodyProducer, None
             if isinstance(body, BytesBody):
-                body = body.data
+                probe, body = body.probe, body.data
             pairs: Any = ()
             if isinstance(headers, LazyHeaders):
                 pairs = headers.pairs()
@@ -129,6 +136,8 @@ class PoolAgent:
                 policy.idle_timeout_s,
                 policy.total_timeout_s,
                 policy.may_resend,
+                None,
+                probe,
             )
             exchange.call = self._pool.call(request, exchange)
         except ValueError:

@@ -49,7 +49,7 @@ class FrontConnection(EndingConnection):
     # fmt: off
     __slots__ = (
         "_advancing", "_blank_seen", "_classifier", "_delegate", "_first_byte_s", "_line", "_lost", "_peer",
-        "_peer_trusted", "_scanned", "_settings", "_wall_ms", "date", "known", "send", "writable",
+        "_peer_trusted", "_scanned", "_settings", "_wall_ms", "date", "known", "writable",
     )
     # fmt: on
 
@@ -88,6 +88,9 @@ class FrontConnection(EndingConnection):
         self.factory.population.connections.add(self)
         transport.registerProducer(self, True)
         self._watch.set(self._seconds(), self.factory.population.first_wait_s(settings.idle_timeout_s))
+        sampling = self.factory.sampling
+        if sampling.left <= 0:
+            self._probe = sampling.take(transport)
 
     def dataReceived(self, data: bytes) -> None:
         """Take bytes for whatever is being read."""
@@ -129,6 +132,8 @@ class FrontConnection(EndingConnection):
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         """Tell whoever is concerned that the client is gone."""
         self._lost = self._ended = True
+        if self._probe is not None:
+            self._end_probe(self._probe)
         delegate, self._delegate = self._delegate, None
         if delegate is not None:
             delegate.connectionLost(reason)
@@ -203,6 +208,9 @@ class FrontConnection(EndingConnection):
             self._close()
         elif self.writable:
             self._watch.set(self._seconds(), self._settings.idle_timeout_s)
+            sampling = self.factory.sampling
+            if sampling.left <= 0 and self._probe is None:
+                self._probe = sampling.take(self.transport)
         else:
             # A reply is still being taken; the write watch sees to that.
             self._watch.clear()
@@ -274,6 +282,11 @@ class FrontConnection(EndingConnection):
             client = factory.trusted.client(client, [v for n, v in head.headers if n == b"x-forwarded-for"])
         request_id = (head.request_id and sent_request_id(head.request_id)) or factory.new_id(self._wall_ms())
         line = head.line
+        probe = self._probe
+        if probe is not None:
+            probe.begin(self.send)
+            self.send = probe.send
+        factory.sampling.left -= 1
         request = Request(
             line.method,
             line.path,
@@ -285,6 +298,7 @@ class FrontConnection(EndingConnection):
             started,
             request_id,
             head.memo,
+            probe,
         )
         responder = FrontResponder(self, request_id, line.method, line.old, head.keep_alive)
         self._responder = responder
@@ -319,6 +333,8 @@ class FrontConnection(EndingConnection):
         self._ended = True
         self._watch.stop()
         self._write_watch.stop()
+        if self._probe is not None:
+            self._end_probe(self._probe)
         self.transport.unregisterProducer()
         self.factory.population.remove(self)
         self.known = None
@@ -385,6 +401,8 @@ class FrontConnection(EndingConnection):
     def reply_over(self, keep: bool) -> None:
         """The reply is complete."""
         self._responder = None
+        if self._probe is not None:
+            self._end_probe(self._probe)
         self.factory.population.leave()
         if self._ended:
             return

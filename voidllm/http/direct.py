@@ -152,17 +152,22 @@ def _quiet() -> bool:
     return True
 
 
+def tcp_below(transport: Any) -> Connection | None:
+    """Give Twisted's TCP connection that is ``transport``, or is below it; ``None`` if there is none."""
+    while transport is not None and not isinstance(transport, Connection):
+        transport = getattr(transport, "transport", None)
+    return transport
+
+
 def has_left(transport: Any) -> bool:
     """Say whether the peer has closed, for a connection that nobody reads from at the moment.
 
     Under TLS the connection below is asked. It is never known of other transports than Twisted's
     plain TCP.
     """
-    below = getattr(transport, "transport", None)
-    while below is not None and not isinstance(transport, Connection):
-        transport, below = below, getattr(below, "transport", None)
-    if not isinstance(transport, Connection) or not transport.connected:
+    below = tcp_below(transport)
+    if below is None or not below.connected:
         return False
     poll = select.poll()
-    poll.register(transport.getHandle(), select.POLLRDHUP)
+    poll.register(below.getHandle(), select.POLLRDHUP)
     return bool(poll.poll(0))

@@ -13,6 +13,7 @@ from voidllm.http.linger import Linger
 from voidllm.http.population import FRESH_S
 from voidllm.http.replies import JSON, error_body
 from voidllm.http.responder import FrontResponder
+from voidllm.http.sampling import Probe
 from voidllm.http.watch import Watch
 from voidllm.http.writing import WriteWatch
 
@@ -32,13 +33,15 @@ class EndingConnection(Protocol):
 
     # fmt: off
     __slots__ = (
-        "_body", "_broken", "_buffer", "_ended", "_fresh", "_held", "_linger", "_phase", "_responder",
-        "_seconds", "_watch", "_write_watch", "connected", "factory", "transport",
+        "_body", "_broken", "_buffer", "_ended", "_fresh", "_held", "_linger", "_phase", "_probe",
+        "_responder", "_seconds", "_watch", "_write_watch", "connected", "factory", "send", "transport",
     )
     # fmt: on
 
     factory: FrontFactory
     transport: Any
+    #: Writes to the client; see :func:`~voidllm.http.direct.sender`.
+    send: Callable[[bytes], Any]
 
     def __init__(self, factory: FrontFactory) -> None:
         self.factory = factory
@@ -48,6 +51,7 @@ class EndingConnection(Protocol):
         self._body: ArrivingBody | None = None
         self._responder: FrontResponder | None = None
         self._linger: Linger | None = None
+        self._probe: Probe | None = None
         self._phase = IDLE
         self._fresh = True
         self._held = 0
@@ -83,6 +87,8 @@ class EndingConnection(Protocol):
     def reply_cut(self, reset: bool) -> None:
         """The reply will not be complete."""
         self._responder = None
+        if self._probe is not None:
+            self._end_probe(self._probe)
         self.factory.population.leave()
         if self._ended:
             return
@@ -94,6 +100,15 @@ class EndingConnection(Protocol):
             self._close()
 
     # -- ends
+
+    def _end_probe(self, probe: Probe) -> None:
+        """Follow no request any more: it is over, or none came."""
+        self._probe = None
+        if probe.begun:
+            self.send = probe.end()
+        else:
+            probe.end()
+            self.factory.sampling.give_back()
 
     def _safely(self, act: Callable[[], None]) -> None:
         try:

@@ -17,6 +17,7 @@ from voidllm.http.framing import Head
 from voidllm.http.known_head import LONGEST, KnownHead
 from voidllm.http.population import Populated, Population
 from voidllm.http.reply_head import DateLine
+from voidllm.http.sampling import Sampling
 from voidllm.http.settings import FrontSettings
 
 #: Connections that may keep the head of their last request; more would cost what idle ones may not.
@@ -32,6 +33,7 @@ class FrontFactory(Populated, Factory):
     :param handler: gets the requests that ``is_fast`` picks.
     :param site: a ``twisted.web.server.Site`` for everything else, or ``None`` (404).
     :param is_fast: ``is_fast(method, path) -> bool``.
+    :ivar sampling: which requests are followed through the kernel.
     :ivar population: open connections and running requests, shared with a ``StrictSite``.
     """
 
@@ -54,6 +56,7 @@ class FrontFactory(Populated, Factory):
         self.trusted = TrustedProxies(self.settings.trusted_proxies)
         self.date = DateLine(world.wall_ms)
         self.new_id = IdSource(world.random_bytes)
+        self.sampling = Sampling(world.reactor)
         self._knowing: OrderedDict[FrontConnection, None] = OrderedDict()
         #: One object for all connections of a client that says the same on each; gone with the last.
         self._heads: WeakValueDictionary[bytes, KnownHead[Head]] = WeakValueDictionary()
@@ -77,11 +80,13 @@ class FrontFactory(Populated, Factory):
 
     def startFactory(self) -> None:
         """Start the Site too; nothing listens for it."""
+        self.sampling.start()
         if self.site is not None:
             self.site.doStart()
 
     def stopFactory(self) -> None:
         """Stop the Site too."""
+        self.sampling.stop()
         if self.site is not None:
             self.site.doStop()
 

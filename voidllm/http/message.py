@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Callable, Protocol
+from typing import TYPE_CHECKING, Callable, Protocol
 
 from attrs import define, field
+
+if TYPE_CHECKING:
+    from voidllm.http.sampling import Probe
 
 
 class BodySource(Protocol):
@@ -64,6 +67,7 @@ class Request:
     :ivar request_id: the client's ``X-Request-Id`` if it is a UUID, else a fresh UUIDv7; every
         responder sends it back.
     :ivar started_s: monotonic seconds when the first byte of the request was seen.
+    :ivar probe: follows this request, if it is one of the few.
     :ivar memo: for who works something out of ``headers`` that holds for the same fields again.
     """
 
@@ -77,6 +81,7 @@ class Request:
     started_s: float
     request_id: str
     memo: HeadMemo = field(factory=HeadMemo, repr=False)
+    probe: Probe | None = field(default=None, repr=False)
     _index: dict[bytes, bytes] | None = field(default=None, init=False, repr=False)
 
     def header(self, name: bytes) -> bytes | None:

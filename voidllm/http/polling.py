@@ -29,8 +29,11 @@ _EXPECTED = (
     "running",
     "threadCallQueue",
 )
-#: Name of the outbox on a reactor whose turns empty it.
+#: Names, on a reactor with such turns, of the outbox and of what is called before sockets are read.
 _OUTBOX = "voidllm_outbox"
+_BEFORE_READ = "voidllm_before_read"
+#: What is called, and must not raise, before a descriptor is read, for as long as it is in here.
+BeforeRead = dict[int, Callable[[], None]]
 #: Events after which the outbox is emptied in the middle of a turn, some 10 ms: nobody
 #: waits longer, however much is ready.
 _EVENTS = 128
@@ -61,6 +64,13 @@ class Outbox:
         """Have it flushed, once, before the reactor waits again."""
         self._due.append(waiting)
 
+    def add_behind(self, waiting: Waiting) -> None:
+        """Have it flushed, once, when what waits by now is written; at once if nothing waits."""
+        if self._due:
+            self._due.append(waiting)
+        else:
+            waiting.flush()
+
     def add_first(self, waiting: Waiting) -> None:
         """Have it flushed, once, before what :meth:`add` got and before any socket is written to."""
         self._first.append(waiting)
@@ -90,7 +100,12 @@ def outbox_of(reactor: Any) -> Outbox | None:
     return getattr(reactor, _OUTBOX, None)
 
 
-def quick_turn(reactor: Any, outbox: Outbox) -> Callable[[float | None], None]:
+def before_read_of(reactor: Any) -> BeforeRead | None:
+    """Give what ``reactor`` calls before it reads, to be added to; ``None`` if it does no such thing."""
+    return getattr(reactor, _BEFORE_READ, None)
+
+
+def quick_turn(reactor: Any, outbox: Outbox, before_read: BeforeRead) -> Callable[[float | None], None]:
     """Make a replacement for ``doIteration`` of an epoll reactor.
 
     It returns when something is to be done that is no socket's: a timer, a call from a thread, the end.
@@ -123,6 +138,8 @@ def quick_turn(reactor: Any, outbox: Outbox) -> Callable[[float | None], None]:
                 selectable = selectables.get(fd)
                 if selectable is None:
                     continue
+                if before_read and event & EPOLLIN and fd in before_read:
+                    before_read[fd]()
                 if event & EPOLLOUT:
                     # What it writes may be a reply that was made by an event before this one,
                     # or is made by what it reads now.
@@ -164,7 +181,10 @@ def install(reactor: Any) -> bool:
     if not isinstance(reactor, EPollReactor) or not all(hasattr(reactor, name) for name in _EXPECTED):
         return False
     outbox = Outbox()
+    before_read: BeforeRead = {}
     # On the instance only: other reactors in the process keep their own.
-    setattr(reactor, "doIteration", quick_turn(reactor, outbox))  # noqa: B010 - its type says method
+    turn = quick_turn(reactor, outbox, before_read)
+    setattr(reactor, "doIteration", turn)  # noqa: B010 - its type says method
     setattr(reactor, _OUTBOX, outbox)
+    setattr(reactor, _BEFORE_READ, before_read)
     return True

@@ -58,7 +58,7 @@ class TreqEngine:
                 request.method.decode("ascii"),
                 url,
                 headers=LazyHeaders((*fixed, *request.headers)),
-                data=BytesBody(body) if isinstance(body, bytes) else body,
+                data=BytesBody(body, request.probe) if isinstance(body, bytes) else body,
                 unbuffered=True,
             )
         )

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from attrs import define, field, frozen
 
 from voidllm.core.model import SYSTEM_TLS, UpstreamTLS
 from voidllm.core.values import value
+
+if TYPE_CHECKING:
+    from voidllm.http.sampling import Probe
 
 #: Kinds of failure, each with a defined answer (design: faults are designed, not caught).
 FAILURE_KINDS = (
@@ -97,6 +100,7 @@ class UpstreamRequest:
     :ivar may_resend: whether a request may be sent again when a *reused* connection
         closed with zero reply bytes. Only with ``body`` as bytes.
     :ivar fixed: headers that are sent before the others.
+    :ivar probe: wants to know when a ``body`` of bytes was sent, and when the reply to it came.
     """
 
     origin: Origin
@@ -110,3 +114,4 @@ class UpstreamRequest:
     total_timeout_s: float | None = None
     may_resend: bool = True
     fixed: FixedHeaders | None = None
+    probe: Probe | None = None

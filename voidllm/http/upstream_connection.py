@@ -111,6 +111,8 @@ class UpstreamConnection(Protocol):
         body = request.body
         if isinstance(body, bytes):
             self._send(call.head + body)
+            if request.probe is not None:
+                request.probe.wanted(self._raw)
             return
         # By the transport, as the body, so that they cannot change places.
         self.transport.write(call.head)

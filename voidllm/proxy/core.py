@@ -10,12 +10,13 @@ from voidllm import __version__
 from voidllm.core.model import Deployment
 from voidllm.core.world import World
 from voidllm.gate.gate import Gate
+from voidllm.http.sampling import Probe
 from voidllm.http.upstream import FixedHeaders, Origin
 from voidllm.providers import IN_PROCESS, PROVIDERS
 from voidllm.proxy.metrics import ProxyMetrics
 from voidllm.proxy.settings import ProxySettings
 from voidllm.proxy.sweeper import StreamSweeper
-from voidllm.proxy.timing import server_timing
+from voidllm.proxy.timing import Phases, phases_of, server_timing
 
 _AGENT = (b"user-agent", f"VoidLLM/{__version__}".encode("ascii"))
 _JSON = (b"content-type", b"application/json")
@@ -68,6 +69,13 @@ class ProxyCore:
 
     def __attrs_post_init__(self) -> None:
         self.seconds = self.world.reactor.seconds
+
+    def phases(self, began_s: float, probe: Probe | None) -> tuple[Phases, ...]:
+        """Give what wants to know where the time of a request goes; usually nothing does.
+
+        :param probe: follows the request, if it is one of the few.
+        """
+        return phases_of(self.seconds, self.settings.server_timing, began_s, probe, self.metrics.added)
 
     def timing(self, started_s: float) -> tuple[tuple[bytes, bytes], ...]:
         """Give the header that says what a request took which no upstream saw, if replies are to have it.

@@ -26,7 +26,7 @@ from voidllm.proxy.endpoints import Endpoint
 from voidllm.proxy.faults import SHUTDOWN, refusal_for
 from voidllm.proxy.relay import NOTHING, BufferedRelay, OpaqueRelay, Passage, Relay, passage, relay_whole
 from voidllm.proxy.stream import StreamRelay
-from voidllm.proxy.timing import server_timing
+from voidllm.proxy.timing import Phases
 from voidllm.usage.metering import Metered
 
 CLIENT_CLOSED = "client_closed"
@@ -41,11 +41,9 @@ class Exchange:
 
     __slots__ = (
         "_call",
-        "_called_s",
-        "_heard_s",
         "_paused",
+        "_phases",
         "_relay",
-        "_waited_s",
         "admission",
         "core",
         "deployment",
@@ -78,9 +76,9 @@ class Exchange:
         self._paused = False
         self._call: Any = None
         self._relay: Relay | None = None
-        self._waited_s = 0.0
-        self._called_s: float | None = None
-        self._heard_s = 0.0
+        self._phases: tuple[Phases, ...] = ()
+        if request.probe is not None or core.settings.server_timing:
+            self._phases = core.phases(request.started_s, request.probe)
 
     def ask(self, model: str, estimated_tokens: int) -> Ask:
         """Describe this exchange to the gate."""
@@ -107,11 +105,13 @@ class Exchange:
         """Send the admitted call; a stream's relay exists from here, so that it can commit early."""
         if self.stream:
             self._relay = StreamRelay(self)
-        called_s, now = self._called_s, self.core.seconds()
-        # What an earlier call took counts too: as if this one had begun that much before.
-        self._called_s = now if called_s is None else now - (self._heard_s - called_s)
+        phases = self._phases
+        for one in phases:
+            one.calling()
         # A failure may be reported before ``call`` returns.
         call = engine.call(upstream_request, self)
+        for one in phases:
+            one.called()
         if not self.over:
             self._call = call
             if self._paused:
@@ -187,7 +187,7 @@ class Exchange:
 
     def fail(self, refusal: Refusal, metered: Metered = NOTHING) -> None:
         """End an admitted exchange by an error: a reply if none was begun, else in its own way."""
-        self.heard()
+        self.missed()
         self.cancel_call()
         if self._relay is not None and self._relay.committed:
             self._relay.broken(refusal)
@@ -200,23 +200,21 @@ class Exchange:
     # -- where the time goes
 
     def heard(self) -> None:
-        """Note that what the reply waits for has come from the upstream, or will not come."""
-        self._heard_s = self.core.seconds()
+        """Note that what the reply waits for has just been read from the upstream."""
+        for one in self._phases:
+            one.heard()
+
+    def missed(self) -> None:
+        """Note that it will not come, or is waited for no longer."""
+        for one in self._phases:
+            one.missed()
 
     def reply_headers(self) -> tuple[tuple[bytes, bytes], ...]:
-        """Give the headers of ours for the reply of an admitted exchange, which is sent now.
-
-        What was spent neither on the upstream nor waiting for the client's body is counted.
-        """
-        core = self.core
+        """Give the headers of ours for the reply of an admitted exchange, which is sent now."""
         headers: tuple[tuple[bytes, bytes], ...] = self.admission.rate_headers()
-        spent_s = core.seconds() - self.request.started_s - self._waited_s
-        called_s, upstream_s = self._called_s, None
-        if called_s is not None:
-            upstream_s = self._heard_s - called_s
-            spent_s -= upstream_s
-        core.metrics.added(self.admission.ask.stream, spent_s)
-        return (*headers, server_timing(spent_s, upstream_s)) if core.settings.server_timing else headers
+        for one in self._phases:
+            headers = (*headers, *one.replies(self.admission.ask.stream))
+        return headers
 
     # -- the client
 
@@ -294,7 +292,8 @@ class Exchange:
 
     def reply_refused(self, refusal: Refusal) -> None:
         """Answer what was not admitted."""
-        self._reply_refusal(refusal, self.core.timing(self.request.started_s + self._waited_s))
+        waited_s = self._phases[0].waited_s if self._phases else 0.0
+        self._reply_refusal(refusal, self.core.timing(self.request.started_s + waited_s))
 
     def _reply_refusal(self, refusal: Refusal, more: tuple[tuple[bytes, bytes], ...]) -> None:
         headers, body = refusal_reply(refusal, self.request.request_id)

@@ -14,26 +14,26 @@ from voidllm.usage.metering import estimate_tokens
 class JSONExchange(Exchange):
     """Reads a JSON body, admits it and sends it on."""
 
-    __slots__ = ("_asked_s",)
+    __slots__ = ()
 
     def begin(self) -> None:
         """Register with the client and ask for the body."""
         core = self.core
         core.live.add(self)
-        self._asked_s: float | None = None
         self.responder.register(self)
         self.request.body.read(core.settings.max_request_body, self._got_body, self._no_body)
         if self.admission is None:
             # It has not come yet; the client's sending is nobody's delay.
-            self._asked_s = core.seconds()
+            for one in self._phases:
+                one.asked()
 
     def _no_body(self, error: Any) -> None:
         self._stop_waiting()
         self.refuse(error)
 
     def _stop_waiting(self) -> None:
-        if self._asked_s is not None:
-            self._waited_s = self.core.seconds() - self._asked_s
+        for one in self._phases:
+            one.got()
 
     def _got_body(self, raw: bytes) -> None:
         if self.over:
@@ -73,5 +73,6 @@ class JSONExchange(Exchange):
             None if streams or deployment.timeout_ms is None else deployment.timeout_ms / 1000,
             True,
             route.stream_headers if streams else route.headers,
+            self.request.probe,
         )
         self.dispatch(upstream_request, route.stream_engine if streams else route.engine)

@@ -105,15 +105,18 @@ class UploadProducer:
 class MultipartExchange(Exchange):
     """Reads a multipart body as it comes; admits as soon as the model is known."""
 
-    __slots__ = ("_asked_s", "_forwarder", "_producer", "_spool")
+    __slots__ = ("_forwarder", "_producer", "_spool")
 
     def begin(self) -> None:
         """Register with the client and ask for the body."""
         core = self.core
         core.live.add(self)
+        # Client and upstream overlap, and neither's part is a matter of a few stamps.
+        self._phases = core.phases(self.request.started_s, None)
+        for one in self._phases:
+            one.asked()
         self._producer: UploadProducer | None = None
         self._spool: EncryptedSpool | None = None
-        self._asked_s = core.seconds()
         try:
             boundary = parse_boundary(self.request.header(b"content-type"))
         except Refusal as refusal:
@@ -149,7 +152,8 @@ class MultipartExchange(Exchange):
         # Clients put their fields before the file, so that this is known by now. The relay of
         # a stream must not begin to wait yet all the same: first the upload has to be through.
         # Until here the client was sending.
-        self._waited_s = self.core.seconds() - self._asked_s
+        for one in self._phases:
+            one.got()
         streams = self._forwarder.stream
         ask = evolve(self.ask(model, _ESTIMATE), stream=streams)
         try:

@@ -220,7 +220,7 @@ class StreamRelay:
             self._sent_s = now_s
         elif not self.committed:
             if age_s >= settings.commit_after_s:
-                exchange.heard()
+                exchange.missed()
                 self._commit()
                 self._keep_alive(now_s)
         elif now_s - self._sent_s >= settings.keepalive_s:
