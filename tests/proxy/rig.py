@@ -162,13 +162,15 @@ class Client(Protocol):
 
 
 class Rig:
-    """The whole arrangement, plus short words to use it."""
+    """The whole arrangement, plus short words to use it.
 
-    def __init__(self, **settings: Any) -> None:
-        self.reactor = SimReactor()
-        self.world = sim_world(self.reactor)
+    :param world: another world, in which ``upstream_port`` is somebody else's, and the front nobody's.
+    """
+
+    def __init__(self, world: Any = None, upstream_port: int = UPSTREAM, **settings: Any) -> None:
+        self.reactor = SimReactor() if world is None else world.reactor
+        self.world = world or sim_world(self.reactor)
         self.upstream = Upstream()
-        self.reactor.listenTCP(UPSTREAM, self.upstream)
         self.journal = ListJournal()
         self.digester = KeyDigester(b"k" * 32)
         self.holder = SnapshotHolder()
@@ -176,7 +178,7 @@ class Rig:
         self.limiter = MemoryLimiter()
         self.gate = Gate(self.world, self.holder, self.limiter, self.journal, self.digester)
         self.principal = principal()
-        base_url = f"http://127.0.0.1:{UPSTREAM}/v1"
+        base_url = f"http://127.0.0.1:{upstream_port}/v1"
         deployment = Deployment("m", "m", "custom", base_url, "upstream-name", api_key="sk-up")
         self.models = {"m": Model("m", "chat", (deployment,), price=PRICE)}
         self.publish()
@@ -193,7 +195,9 @@ class Rig:
         )
         self.handler = ProxyHandler(self.core, self.holder)
         self.front = FrontFactory(self.world, self.handler)
-        self.reactor.listenTCP(FRONT, self.front)
+        if world is None:
+            self.reactor.listenTCP(UPSTREAM, self.upstream)
+            self.reactor.listenTCP(FRONT, self.front)
 
     def publish(self) -> None:
         """Make the snapshot of the current principal and models."""

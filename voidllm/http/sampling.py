@@ -62,8 +62,9 @@ class Probe:
     def send(self, data: bytes) -> None:
         """Write to the client."""
         self._send(data)
-        if self.replied is not None:
-            self._behind(_Then(self._over))
+        replied, self.replied = self.replied, None
+        if replied is not None:
+            self._behind(_Then(replied))
 
     def end(self) -> Callable[[bytes], Any]:
         """Look at no socket any more; give what :meth:`begin` got."""
@@ -72,6 +73,7 @@ class Probe:
         if self._upstream is not None:
             self._upstream.stop()
         send, self._send = self._send, _nothing
+        self.replied = None
         return send
 
     # -- the upstream's connection
@@ -108,11 +110,6 @@ class Probe:
 
     def _sent(self) -> None:
         self.sent_s = self._seconds()
-
-    def _over(self) -> None:
-        replied, self.replied = self.replied, None
-        if replied is not None:
-            replied()
 
 
 class Sampling:
