@@ -15,7 +15,10 @@ class ProxyMetrics(Protocol):
         """Count a call without a complete reply."""
 
     def added(self, stream: bool, seconds: float) -> None:
-        """Count the time that an admitted request spent in the gateway, up to the first byte of its reply."""
+        """Count the time that an admitted request spent in the gateway, up to the first byte of its reply.
+
+        It is called for few requests, see :mod:`voidllm.http.sampling`.
+        """
 
     def stream_started(self) -> None:
         """Count a stream in."""

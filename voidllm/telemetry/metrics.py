@@ -63,7 +63,7 @@ class Metrics:
         added = histogram(
             registry,
             "voidllm_added_seconds",
-            "Time from a request's first byte to its reply's, without its upstream's and its client's.",
+            "Time from a request's arrival to its reply's first byte, but for its upstream's; 1 request in 16.",
             _ADDED,
             "stream",
         )
@@ -133,7 +133,10 @@ class Metrics:
         self._upstream_errors.child(model, provider).value += 1
 
     def added(self, stream: bool, seconds: float) -> None:
-        """Count the time that an admitted request spent in the gateway, up to the first byte of its reply."""
+        """Count the time that an admitted request spent in the gateway, up to the first byte of its reply.
+
+        Only few requests are measured so, see :mod:`voidllm.http.sampling`.
+        """
         self._added[stream].observe(seconds)
 
     def stream_started(self) -> None:
