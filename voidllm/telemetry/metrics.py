@@ -63,7 +63,7 @@ class Metrics:
         added = histogram(
             registry,
             "voidllm_added_seconds",
-            "Time from a request's arrival to its reply's first byte, but for its upstream's; 1 request in 16.",
+            "Time from a request's arrival to its reply's first byte, less its upstream's; 1 request in 16.",
             _ADDED,
             "stream",
         )
