@@ -21,7 +21,7 @@ from .measure import Block, Part, Phase, Side, run_phase
 from .memory import idle_connections, open_streams
 from .progress import Progress
 from .rig import Rig
-from .sampler import Sampler
+from .sampler import ADDED, Sampler, parse
 from .scenarios import SCENARIOS, flat
 from .schedules import Leg
 from .stats import merge, percentile, slope
@@ -165,7 +165,9 @@ class Targets:
 
     def _steady(self, rate: int) -> None:
         part = Part(LLM.key, LLM, flat(rate))
+        before = parse(self.rig.metrics(), ADDED)
         found = self._phase(Phase(f"{rate:,} rps", (part,), self.effort.steady_s))
+        inside = parse(self.rig.metrics(), ADDED).since(before).quantile(0.5)
         ours, floor = found["overhead"], found.get("overhead_nginx")
         low, high = ours["p50_ci_us"]
         self.figures.add(
@@ -174,6 +176,13 @@ class Targets:
             "us",
             most=350 if rate == 1000 else 300,
             note=f"95 % interval {low:.0f} to {high:.0f} us",
+        )
+        off, note = None, "nothing was measured inside"
+        if inside and ours["p50_us"] > 0:
+            off = abs(inside * 1e6 / ours["p50_us"] - 1) * 100
+            note = f"inside {inside * 1e6:.0f} us, outside {ours['p50_us']:.0f} us"
+        self.figures.add(
+            f"added P50 at {rate:,} rps, inside and outside differ by", off, "%", most=10, note=note
         )
         note = f"nginx {floor['p50_us']:.0f} us" if floor else _NO_NGINX
         ratio = ours["p50_us"] / floor["p50_us"] if floor and floor["p50_us"] > 0 else None
