@@ -20,6 +20,7 @@ from tests.http.rawserver import real_world
 from tests.proxy.rig import DONE, STREAM_HEAD, Rig, chunk, event, json_reply
 from tests.proxy.test_timing import REPLY, Added
 from voidllm.http import polling, stamps
+from voidllm.http.sampling import Probe
 from voidllm.http.treq_engine import TreqEngine
 
 #: How long bytes lie where they are looked for, and what may pass besides.
@@ -348,6 +349,20 @@ class ChoiceTests(SampledCase):
         client.close()
         self.until(lambda: not self.front.connections)
         self.assertEqual((self.watched, self.metrics.seen), ({}, []))
+
+    def test_leaving_at_once(self) -> None:
+        """Nor is the upstream's when the request to it leaves after its client has."""
+        outbox = polling.outbox_of(self.reactor)
+        assert outbox is not None
+        self.exchange(self.client())
+        (connection,) = self.front.connections
+        probe = Probe(self.reactor, connection.transport)
+        outbox.add(SimpleNamespace(flush=lambda: None))
+        probe.wanted(connection.transport)
+        self.assertEqual(len(self.watched), 1)
+        probe.end()
+        outbox.flush()
+        self.assertEqual(self.watched, {})
 
     def test_pipelined(self) -> None:
         """What was read before it was due is not followed; the turn is another's."""

@@ -7,6 +7,7 @@ It has its turn until a request comes or it is closed; others have theirs meanwh
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any, Callable
 
 from voidllm.http.polling import outbox_of
@@ -23,6 +24,8 @@ class Probe:
     missing, the moment is not a number, and so is what is computed with it.
 
     :param transport: the client's connection, which waits for a request.
+    :ivar own_s: seconds of the gateway's time that went into following. What is done so seldom is slow
+        each time, and no other request has it.
     :ivar begun: a request has begun.
     :ivar wanted_s: when the request to the upstream was written, and ``sent_s`` when the kernel had it;
         ``None`` until then.
@@ -31,11 +34,13 @@ class Probe:
 
     __slots__ = (
         "_client",
+        "_ended",
         "_outbox",
         "_seconds",
         "_send",
         "_upstream",
         "begun",
+        "own_s",
         "replied",
         "sent_s",
         "wanted_s",
@@ -50,6 +55,8 @@ class Probe:
         self.wanted_s: float | None = None
         self.sent_s: float | None = None
         self.begun = False
+        self._ended = False
+        self.own_s = 0.0
         self.replied: Callable[[], None] | None = None
 
     # -- the client's connection
@@ -68,22 +75,23 @@ class Probe:
 
     def end(self) -> Callable[[bytes], Any]:
         """Look at no socket any more; give what :meth:`begin` got."""
+        begun_s = self._seconds()
+        self._ended = True
         if self._client is not None:
             self._client.stop()
         if self._upstream is not None:
             self._upstream.stop()
         send, self._send = self._send, _nothing
         self.replied = None
+        self.own_s += self._seconds() - begun_s
         return send
 
     # -- the upstream's connection
 
     def wanted(self, transport: Any) -> None:
         """The request was just written to an upstream's connection."""
-        self.forget_upstream()
-        self._upstream = watch(transport)
         self.wanted_s = self._seconds()
-        self._behind(_Then(self._sent))
+        self._behind(_Then(partial(self._sent, transport)))
 
     # -- who computes
 
@@ -108,8 +116,13 @@ class Probe:
         else:
             self._outbox.add_behind(then)
 
-    def _sent(self) -> None:
+    def _sent(self, transport: Any) -> None:
         self.sent_s = self._seconds()
+        # From here on it is the upstream's time.
+        if self._upstream is not None:
+            self._upstream.stop()
+        # Whoever asked may be gone by now.
+        self._upstream = None if self._ended else watch(transport)
 
 
 class Sampling:

@@ -34,8 +34,8 @@ class Stamps:
     """The stamps of one connection, from when it is watched until :meth:`stop`.
 
     :param connection: Twisted's TCP connection, connected.
-    :ivar at_s: when the newest of the bytes came that the reactor read last, on its clock. Not a number
-        before the first read, and where the kernel gives no stamp.
+    :ivar at_s: when the newest of the bytes came that the reactor read last, on its clock, and as if
+        looking had taken no time. Not a number before the first read, and where the kernel gives no stamp.
     """
 
     __slots__ = ("_before_read", "_fd", "_reactor", "_socket", "at_s")
@@ -62,6 +62,7 @@ class Stamps:
         self._socket = None
 
     def _look(self) -> None:
+        begun_s = self._reactor.seconds()
         self.at_s = nan
         if self._socket is None:
             return
@@ -76,7 +77,8 @@ class Stamps:
                 # An age at once: of the two clocks only this one moment is compared.
                 age_s = (wall_ns() - seconds * 1_000_000_000 - nanoseconds) / 1e9
                 if 0 <= age_s < _OLDEST_S:
-                    self.at_s = self._reactor.seconds() - age_s
+                    now_s = self._reactor.seconds()
+                    self.at_s = now_s - age_s + (now_s - begun_s)
 
 
 class Stamping:

@@ -109,19 +109,29 @@ class SampledPhases(Phases):
     def __init__(
         self, seconds: Callable[[], float], probe: Probe, added: Callable[[bool, float], None]
     ) -> None:
+        begun_s = seconds()
         super().__init__(seconds, probe.came_s())
         self._probe = probe
         self._added = added
         self._at_once = False
+        probe.own_s += seconds() - begun_s
 
     def calling(self) -> None:
         """An upstream is about to be called."""
         super().calling()
         self._probe.forget_upstream()
+        assert self._called_s is not None
+        self._probe.own_s += self._seconds() - self._called_s
 
     def called(self) -> None:
         """The call was made; to wait for a connection is to wait for the upstream."""
         self._at_once = self._probe.wanted_s is not None
+
+    def heard(self) -> None:
+        """What the reply waits for has just been read."""
+        begun_s = self._seconds()
+        super().heard()
+        self._probe.own_s += self._seconds() - begun_s
 
     def replies(self, stream: bool) -> tuple[tuple[bytes, bytes], ...]:
         """Have the time told when the reply that is sent now has left."""
@@ -129,7 +139,7 @@ class SampledPhases(Phases):
         return ()
 
     def _left(self, stream: bool) -> None:
-        spent_s = self.spent_s()
+        spent_s = self.spent_s() - self._probe.own_s
         if spent_s >= 0:
             self._added(stream, spent_s)
 
