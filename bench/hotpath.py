@@ -31,6 +31,7 @@ from voidllm.core.snapshot import Snapshot
 from voidllm.core.snapshots import SnapshotHolder
 from voidllm.core.world import World
 from voidllm.gate.gate import Gate
+from voidllm.heap import keep_freed
 from voidllm.http.front import FrontFactory
 from voidllm.http.pool import UpstreamPool
 from voidllm.http.treq_engine import TreqEngine
@@ -283,6 +284,8 @@ def main() -> None:
     parser.add_argument("--engine", choices=("direct", "treq"), default="direct")
     parser.add_argument("--only", choices=("buffered", "streamed"))
     options = parser.parse_args()
+    # As the gateway does.
+    keep_freed()
     with tempfile.TemporaryDirectory() as folder:
         path = build(folder, options.engine)
         todo = {

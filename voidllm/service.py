@@ -24,6 +24,7 @@ from voidllm.core.world import World
 from voidllm.ending import Patience, end_replies
 from voidllm.gateway import Gateway
 from voidllm.hardening import harden
+from voidllm.heap import keep_freed
 from voidllm.http import polling
 from voidllm.http.front import FrontFactory
 from voidllm.http.resource import ProxyResource
@@ -154,6 +155,7 @@ class GatewayService(Service):
             _log.warn("{warning}", warning=config_warning)
         for warning in harden():
             _log.warn("{warning}", warning=warning)
+        keep_freed()
         polling.install(self._world.reactor)
         self._world.reactor.callWhenRunning(self._take_signals)
         opening = Deferred.fromCoroutine(self._open())

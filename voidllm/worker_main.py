@@ -16,6 +16,7 @@ from typing import Any
 
 from voidllm.core.world import World
 from voidllm.hardening import harden
+from voidllm.heap import keep_freed
 from voidllm.http import polling
 from voidllm.worker import LISTENER_FD, LOCK_FD, Worker
 
@@ -29,6 +30,7 @@ def main() -> None:
     for fd in range(LISTENER_FD, LOCK_FD + 1):
         fcntl.fcntl(fd, fcntl.F_SETFD, fcntl.FD_CLOEXEC)
     harden()
+    keep_freed()
     _wake_when_orphaned()
     from twisted.internet import reactor
     from twisted.internet.threads import deferToThread
