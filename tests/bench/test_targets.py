@@ -55,7 +55,8 @@ class AllTargets(SynchronousTestCase):
             ("SSE added event delay P50", 100),
             ("memory of an idle connection", 4),
             ("memory of an open stream", 15),
-            ("memory after start", 65),
+            ("memory of an idle worker", 65),
+            ("cold start of a worker", 0.4),
             ("cold start with control plane", 0.8),
             ("burst to ten times: errors", 0),
         ):
