@@ -7,6 +7,7 @@ import re
 import shutil
 import socket
 import tempfile
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +21,9 @@ def workers_of(pid: int) -> list[int]:
     found = []
     for task in Path(f"/proc/{pid}/task").iterdir():
         for child in (task / "children").read_text().split():
-            if b"voidllm.worker" in Path(f"/proc/{child}/cmdline").read_bytes():
-                found.append(int(child))
+            with suppress(FileNotFoundError, ProcessLookupError):  # It has just ended.
+                if b"voidllm.worker" in Path(f"/proc/{child}/cmdline").read_bytes():
+                    found.append(int(child))
     return sorted(found)
 
 
