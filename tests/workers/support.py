@@ -18,12 +18,14 @@ from tests.harness import Gateway, MockLLM, request, wait_until
 
 def workers_of(pid: int) -> list[int]:
     """Give the process ids of a gateway's workers."""
-    found = []
+    found, children = [], list[str]()
     for task in Path(f"/proc/{pid}/task").iterdir():
-        for child in (task / "children").read_text().split():
-            with suppress(FileNotFoundError, ProcessLookupError):  # It has just ended.
-                if b"voidllm.worker" in Path(f"/proc/{child}/cmdline").read_bytes():
-                    found.append(int(child))
+        with suppress(FileNotFoundError, ProcessLookupError):  # A thread that has just ended.
+            children += (task / "children").read_text().split()
+    for child in children:
+        with suppress(FileNotFoundError, ProcessLookupError):
+            if b"voidllm.worker" in Path(f"/proc/{child}/cmdline").read_bytes():
+                found.append(int(child))
     return sorted(found)
 
 
