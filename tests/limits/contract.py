@@ -175,6 +175,19 @@ class LimiterContract(Base):
         self._refused(scope(requests_per_day=1))
         self._reserve(scope(requests_per_day=2))
 
+    def test_limits_of_two_snapshots(self) -> None:
+        """Keys of before and after a change are held to what each says of their organisation."""
+        organisation = scope("org", requests_per_minute=3)
+        before = scope(requests_per_minute=9), organisation
+        after = scope(requests_per_minute=9), scope("org", requests_per_minute=1)
+        self._reserve(*before)
+        for _ in range(2):
+            self.limiter.reserve(before, 0, self.now_ms)
+            with self.assertRaises(Refusal):
+                self.limiter.reserve(after, 0, self.now_ms)
+        with self.assertRaises(Refusal):
+            self.limiter.reserve(before, 0, self.now_ms)
+
     def test_headers(self) -> None:
         """Headers tell of the limits that leave the least, requests and tokens each on their own."""
         key = scope(requests_per_minute=10, tokens_per_minute=1000)

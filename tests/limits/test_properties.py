@@ -61,6 +61,7 @@ class PropertyTests(SynchronousTestCase):
         one, many, now_ms = MemoryLimiter(), Rotating(columns), START_MS + rng.randrange(1000)
         keys = [Scope("key", str(n), random_limits(rng, long), n) for n in range(2)]
         org = Scope("org", "1", random_limits(rng, long), 2)
+        ways = [(key, org) for key in keys]
         open_: list[tuple[Any, Any]] = []
         for _ in range(60):
             move = rng.random()
@@ -75,7 +76,7 @@ class PropertyTests(SynchronousTestCase):
                 if pair[0].month == month_of(now_ms // DAY_MS):
                     self.assertEqual(one.headers(pair[0], now_ms), many.headers(pair[1], now_ms))
             else:
-                scopes, tokens = (rng.choice(keys), org), rng.choice((0, 1, 7, 10, 30))
+                scopes, tokens = rng.choice(ways), rng.choice((0, 1, 7, 10, 30))
                 said = [_reserve(limiter, scopes, tokens, now_ms) for limiter in (one, many)]
                 if isinstance(said[0], Refusal):
                     self.assertEqual(str(said[0]), str(said[1]))

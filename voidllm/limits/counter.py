@@ -9,7 +9,7 @@ from attrs import frozen
 from voidllm.core.principal import Limits
 from voidllm.core.values import value
 from voidllm.limits.headers import Headers, render
-from voidllm.limits.windows import DAY_MS, TICK_MS, CalendarWindow, SlidingMinute, month_start_ms
+from voidllm.limits.windows import DAY_MS, SLOTS, TICK_MS, CalendarWindow, SlidingMinute, month_start_ms
 
 _ENDLESS = 1 << 64
 #: Less than an unlimited window ever leaves, more than a limited one does.
@@ -119,6 +119,8 @@ def standing(counters: Sequence[Counter], now: Now) -> Headers:
     """Give the headers for the limit on requests and the one on tokens that leave the least.
 
     Of limits that leave the same, the first counter's wins, and in it the longest period's.
+
+    :param counters: brought up to ``now``, see :meth:`Counter.refresh`.
     """
     requests_left = tokens_left = _MOST_LEFT
     requests_limit = tokens_limit = 0
@@ -126,8 +128,7 @@ def standing(counters: Sequence[Counter], now: Now) -> Headers:
     tokens_by: SlidingMinute | int = _DAY
     for counter in counters:
         minute, day, month = counter.minute, counter.day, counter.month
-        if minute is None or minute.tick < now.tick or day.period != now.day or month.period != now.month:
-            minute = counter.refresh(now)
+        assert minute is not None
         left = counter.rpd - day.requests
         if left < requests_left:
             requests_left, requests_limit, requests_by = left, counter.rpd, _DAY
@@ -152,9 +153,10 @@ def standing(counters: Sequence[Counter], now: Now) -> Headers:
 
 
 def _reset_ms(window: SlidingMinute | int, now: Now) -> int:
-    if not isinstance(window, int):
-        return _ticks_ms(window.ticks_until_empty(), now)
-    return _day_end_ms(now) if window == _DAY else _month_end_ms(now)
+    if isinstance(window, int):
+        return _day_end_ms(now) if window == _DAY else _month_end_ms(now)
+    # What was counted last is forgotten last; see SlidingMinute.ticks_until_empty.
+    return (window.last + SLOTS) * TICK_MS - now.steady_ms if window.requests or window.tokens else 0
 
 
 def _ticks_ms(ticks: int, now: Now) -> int:

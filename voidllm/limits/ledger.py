@@ -20,6 +20,9 @@ from voidllm.limits.windows import DAY_MS, SLOTS, TICK_MS, month_of
 
 _FIRST_SWEPT = 256
 
+#: Scopes, and for each its counter with its limits, up to date.
+Ready = tuple[tuple[Scope, ...], list[Counter]]
+
 
 @implementer(ILimiter)
 class MemoryLimiter:
@@ -39,6 +42,9 @@ class MemoryLimiter:
         self._tick = 0
         self._day = -1
         self._month = 0
+        self._moment: Now | None = None
+        # Of the current second and day only.
+        self._ready: dict[int, Ready] = {}
         self._sweep: Iterator[tuple[str, str]] = iter(())
 
     def __len__(self) -> int:
@@ -57,32 +63,21 @@ class MemoryLimiter:
             return UNLIMITED
         if now_ms != self._wall_ms:
             self._advance(now_ms)
-        tick, day, month = self._tick, self._day, self._month
-        find = self._counters.get
-        counters = []
-        for scope in scopes:
-            counter = find((scope.kind, scope.id)) or self._open(scope)
-            if counter.limits is not scope.limits:
-                counter.adopt(scope.limits)
-            minute = counter.minute or counter.wake(tick)
-            if minute.tick < tick:
-                minute.advance(tick)
-            in_day = counter.day
-            if in_day.period != day:
-                in_day.enter(day)
-            in_month = counter.month
-            if in_month.period != month:
-                in_month.enter(month)
+        # Holding the scopes keeps their id from being given to others.
+        counters = (self._ready.get(id(scopes)) or self._make_ready(scopes))[1]
+        for counter in counters:
+            minute, in_day = counter.minute, counter.day
+            assert minute is not None
             if (
                 minute.requests >= counter.rpm
                 or minute.tokens + tokens > counter.tpm
                 or in_day.requests >= counter.rpd
                 or in_day.tokens + tokens > counter.tpd
-                or in_month.tokens + tokens > counter.tpc
+                or counter.month.tokens + tokens > counter.tpc
             ):
-                raise self._refusal(scopes, tokens)
-            counters.append(counter)
+                raise self._refusal(scopes, counters, tokens)
         # Written out, because calls would cost more than what they do; see SlidingMinute.add.
+        tick = self._tick
         slot = tick % SLOTS
         for counter in counters:
             used = counter.minute
@@ -96,7 +91,7 @@ class MemoryLimiter:
             in_day.requests += 1
             in_day.tokens += tokens
             counter.month.tokens += tokens
-        return Reservation(scopes, counters, tokens, tick, day, month)
+        return Reservation(scopes, counters, tokens, tick, self._day, self._month)
 
     def settle(self, reservation: Reservation, tokens: int, now_ms: int) -> None:
         """Replace the estimate by the truth, which may take a scope over its limit.
@@ -121,6 +116,7 @@ class MemoryLimiter:
             # The counter may have been swept meanwhile.
             counters = [self._find(scope) for scope in reservation.scopes]
         tick, day, month = reservation.tick, reservation.day, reservation.month
+        slot = tick % SLOTS
         for counter in counters:
             minute = counter.minute
             if more > 0:
@@ -128,8 +124,13 @@ class MemoryLimiter:
                 minute.advance(self._tick)
                 minute.add(0, more)
             elif minute is not None:
-                minute.take_back(tick, -more)
-            # The usual case written out; see CalendarWindow.adjust.
+                # The usual cases written out; see SlidingMinute.take_back and CalendarWindow.adjust.
+                slots = minute.token_slots
+                if 0 <= minute.tick - tick < SLOTS and slots[slot] + more >= 0:
+                    slots[slot] += more
+                    minute.tokens += more
+                else:
+                    minute.take_back(tick, -more)
             window = counter.day
             if window.period == day and window.tokens + more >= 0:
                 window.tokens += more
@@ -147,7 +148,13 @@ class MemoryLimiter:
             return ()
         if now_ms != self._wall_ms:
             self._advance(now_ms)
-        return standing(reservation.counters, self._now())
+        now = self._now()
+        ready = self._ready.get(id(reservation.scopes))
+        if ready is not None:
+            return standing(ready[1], now)
+        for counter in reservation.counters:
+            counter.refresh(now)
+        return standing(reservation.counters, now)
 
     def rebuild(
         self,
@@ -177,6 +184,22 @@ class MemoryLimiter:
         counter = self._counters[scope.kind, scope.id] = Counter()
         return counter
 
+    def _make_ready(self, scopes: tuple[Scope, ...]) -> Ready:
+        """Find the counters of scopes and bring them up to now, once for each second."""
+        now = self._now()
+        counters = []
+        for scope in scopes:
+            counter = self._counters.get((scope.kind, scope.id)) or self._open(scope)
+            if counter.limits is not scope.limits:
+                if counter.limits not in (None, scope.limits):
+                    # What is ready for others holds a counter that must have its limits again.
+                    self._ready.clear()
+                counter.adopt(scope.limits)
+            counter.refresh(now)
+            counters.append(counter)
+        ready = self._ready[id(scopes)] = scopes, counters
+        return ready
+
     def _find(self, scope: Scope) -> Counter:
         counter = self._counters.get((scope.kind, scope.id)) or self._open(scope)
         if counter.limits is None:
@@ -189,13 +212,16 @@ class MemoryLimiter:
         elif now_ms > self._wall_ms:
             self._steady_ms += now_ms - self._wall_ms
         self._wall_ms = now_ms
+        self._moment = None
         day = now_ms // DAY_MS
         if day != self._day:
             self._day = day
             self._month = month_of(day)
+            self._ready.clear()
         tick = self._steady_ms // TICK_MS
         if tick != self._tick:
             self._tick = tick
+            self._ready.clear()
             self._sweep_some()
 
     def _sweep_some(self) -> None:
@@ -211,15 +237,13 @@ class MemoryLimiter:
                 del counters[key]
 
     def _now(self) -> Now:
-        return Now(self._steady_ms, self._wall_ms, self._tick, self._day, self._month)
+        now = self._moment
+        if now is None:
+            now = self._moment = Now(self._steady_ms, self._wall_ms, self._tick, self._day, self._month)
+        return now
 
-    def _refusal(self, scopes: tuple[Scope, ...], tokens: int) -> Refusal:
-        asked = []
-        for scope in scopes:
-            counter = self._find(scope)
-            if counter.limits is not scope.limits:
-                counter.adopt(scope.limits)
-            asked.append((scope.kind, counter))
-        found = refusal(asked, tokens, self._now())
+    def _refusal(self, scopes: tuple[Scope, ...], counters: list[Counter], tokens: int) -> Refusal:
+        kinds = (scope.kind for scope in scopes)
+        found = refusal(zip(kinds, counters, strict=True), tokens, self._now())
         assert found is not None
         return found

@@ -83,6 +83,7 @@ class SharedLimiter:
         self._sweep: Iterator[int] = iter(())
         self._wall_ms = self._steady_ms = self._tick = self._day = self._month = -1
         self._offset_ms = 0
+        self._moment: Now | None = None
         # Changes with the second and the day.
         self._stamp = 0
 
@@ -299,6 +300,7 @@ class SharedLimiter:
         steady_ms = now_ms + self._offset_ms
         behind_ms = self._steady_ms - steady_ms
         self._wall_ms = now_ms
+        self._moment = None
         if behind_ms >= TICK_MS or steady_ms // TICK_MS != self._tick:
             steady_ms = self._meet(now_ms, began)
         elif behind_ms > 0:
@@ -345,4 +347,7 @@ class SharedLimiter:
                     del records[cell]
 
     def _now(self) -> Now:
-        return Now(self._steady_ms, self._wall_ms, self._tick, self._day, self._month)
+        now = self._moment
+        if now is None:
+            now = self._moment = Now(self._steady_ms, self._wall_ms, self._tick, self._day, self._month)
+        return now
