@@ -136,7 +136,8 @@ class Command:
         report = Report("targets", 0, 0)
         self.reports.append(report)
         figures = Figures()
-        effort = QUICK if self.options["quick"] else Effort()
+        seconds = self.options["duration"]
+        effort = QUICK if self.options["quick"] else Effort.of(seconds) if seconds else Effort()
         seed = self.options["seed"]
         targets = Targets(rig, effort, self.progress, figures, seed, report.reasons, report.notes)
         try:

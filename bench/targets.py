@@ -10,7 +10,7 @@ import signal
 from statistics import median
 from typing import Any
 
-from attrs import define, frozen
+from attrs import define, evolve, frozen
 
 from . import generator
 from .burst import burst_figures
@@ -34,6 +34,7 @@ from .verdicts import Figures
 class Effort:
     """How long and how often.
 
+    :ivar sustained_s: of the run at 5,000 rps; ``of`` scales most others with it.
     :ivar steady_s: of load at one rate on each way, five blocks together.
     :ivar closed_s: of a closed loop, ``closed_turns`` times.
     :ivar exact_s: of the run in which every request must succeed.
@@ -51,6 +52,20 @@ class Effort:
     starts: int = 5
     idle: int = 2000
     open: int = 2000
+
+    @classmethod
+    def of(cls, seconds: float) -> Effort:
+        """Give the effort with a run of so many seconds at 5,000 rps."""
+        usual = cls()
+        share = seconds / usual.sustained_s
+        return evolve(
+            usual,
+            sustained_s=seconds,
+            steady_s=usual.steady_s * share,
+            burst_s=usual.burst_s * share,
+            large_s=usual.large_s * share,
+            stream_s=usual.stream_s * share,
+        )
 
 
 QUICK = Effort(1.0, 1, 3.0, 3.0, 5.0, 9.0, 3.0, 3.0, 1, 1, 500, 500)
