@@ -11,6 +11,8 @@ from .stats import percentile
 
 #: Windows in which the P99 is looked at, in parts of the baseline: half a second of thirty.
 _WINDOWS = 60
+#: Requests of a window; the P99 of fewer says nothing.
+_LEAST = 25
 
 
 def burst_figures(blocks: Sequence[Block], key: str) -> dict[str, Any]:
@@ -72,7 +74,7 @@ def recovery_s(block: Block) -> float | None:
         return None
     run = block.run
     first, end = legs["baseline"]
-    if end - first < 2:
+    if end - first < _WINDOWS * _LEAST:
         return None
     width = max(1, (run.intended_ns[end - 1] - run.intended_ns[first]) // _WINDOWS)
     before = sorted(p99 for _, p99 in _windows(block, first, end, width))

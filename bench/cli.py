@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import sys
 from pathlib import Path
@@ -51,9 +52,23 @@ def _output(context: click.Context, param: click.Parameter, value: str | None) -
     """Refuse a file that cannot be written now, not after half an hour."""
     if value is None or (value == "-" and param.name == "json_to"):
         return value
-    folder = Path(value).absolute().parent
-    if not folder.is_dir() or Path(value).is_dir():
+    if value == "-":
+        raise click.BadParameter("a page goes to a file, not to standard output")
+    file = Path(value).resolve()
+    if not file.parent.is_dir() or file.is_dir():
         raise click.BadParameter(f"{value} cannot be written: no such folder, or a folder itself")
+    if not os.access(file if file.exists() else file.parent, os.W_OK):
+        raise click.BadParameter(f"{value} cannot be written: permission denied, or a read-only file system")
+    return value
+
+
+def _workers(context: click.Context, param: click.Parameter, value: str | None) -> str | None:
+    if (
+        value is not None
+        and value != "auto"
+        and not (value.isascii() and value.isdigit() and 0 < int(value) < 65)
+    ):
+        raise click.BadParameter("it must be auto or a number from 1 to 64")
     return value
 
 
@@ -100,7 +115,12 @@ def _help() -> str:
     help="Measure this voidllm program in Go too.",
 )
 @click.option("--port", type=click.IntRange(1, 65535), help="Where the gateway listens. Default: a free one.")
-@click.option("--workers", metavar="N", help="workers of the gateway's configuration.")
+@click.option(
+    "--workers",
+    metavar="N",
+    callback=_workers,
+    help="workers of the gateway's configuration; auto or 1 to 64.",
+)
 @click.option("--even", is_flag=True, help="Send at equal distances instead of at random.")
 @click.option("--seed", type=int, default=1, show_default=True, help="Of the random moments.")
 @click.option("--quick", is_flag=True, help="Of targets: short runs, noisier.")

@@ -166,6 +166,8 @@ class Command:
 
                 documents.write_text(Path(self.html_to), page(value))
         except OSError as error:
+            # What was measured is not lost with the file.
+            click.echo(text_of(value))
             raise CannotMeasure(f"the report cannot be written: {error.strerror}") from error
         if self.json_to != "-":
             click.echo(text_of(value))

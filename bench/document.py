@@ -75,10 +75,16 @@ def write(value: Mapping[str, Any], where: str) -> None:
 
 
 def write_text(file: Path, text: str) -> None:
-    """Replace a file by a new one in one step.
+    """Replace a file by a new one in one step; what is no regular file is written to as it is.
 
     :raises OSError: it cannot be written.
     """
+    # A link stays one.
+    file = file.resolve()
+    if file.exists() and not file.is_file():
+        with file.open("w") as out:
+            out.write(text)
+        return
     fresh = file.with_name(f".{file.name}.{os.getpid()}.new")
     try:
         fresh.write_text(text)

@@ -17,6 +17,7 @@ from .harness import (
     ROOT,
     SERVER_CORE,
     Failed,
+    end_of,
     family,
     free_port,
     must_be_free,
@@ -155,8 +156,7 @@ class Gateway:
                 return
             except (OSError, ValueError, KeyError):
                 time.sleep(0.002)
-        tail = self.log.read_text(errors="replace")[-3000:]
-        raise Failed(f"no first-credentials.json; the log ends:\n{tail}")
+        raise Failed(f"no first-credentials.json; the log ends:\n{end_of(self.log)}")
 
     def worker_starts_s(self) -> list[float]:
         """Give how long each worker that there was needed until it answered, as the log says."""

@@ -9,6 +9,7 @@ import ctypes
 import http.client
 import json
 import os
+import re
 import resource
 import shutil
 import signal
@@ -302,8 +303,13 @@ def wait_until_served(
         except (OSError, http.client.HTTPException) as error:
             last = type(error).__name__
         time.sleep(0.002)
-    tail = log.read_text(errors="replace")[-3000:]
-    raise Failed(f"{target.name} does not serve ({last}); its log ends:\n{tail}")
+    raise Failed(f"{target.name} does not serve ({last}); its log ends:\n{end_of(log)}")
+
+
+def end_of(log: Path) -> str:
+    """Give the last lines of a log, without the keys and passwords that a first start prints."""
+    text = log.read_text(errors="replace")[-3000:]
+    return re.sub(r"vl_[a-z]{2}_[0-9a-f]+|(?<=password)( +)\S+", "[hidden]", text)
 
 
 def venv_program(name: str) -> str:

@@ -22,12 +22,12 @@ from .sampler import scrape
 from .subjects import SMALL, chat_body
 from .validity import Alone
 
-_ENDS = (signal.SIGINT, signal.SIGTERM)
+_ENDS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 @contextmanager
 def interruptible() -> Iterator[None]:
-    """Have SIGTERM raise :exc:`KeyboardInterrupt`, as SIGINT does."""
+    """Have SIGTERM and SIGHUP raise :exc:`KeyboardInterrupt`, as SIGINT does."""
     before = [(number, signal.signal(number, _interrupt)) for number in _ENDS]
     try:
         yield
@@ -40,7 +40,7 @@ def interruptible() -> Iterator[None]:
 class Rig:
     """A mock and a configured gateway; both are started when first asked for.
 
-    As a context manager it ends whatever was started, whatever happens; SIGINT and SIGTERM are ignored
+    As a context manager it ends whatever was started, whatever happens; signals to end are ignored
     meanwhile.
 
     :ivar port: where the gateway listens; 0 for a free one.

@@ -171,6 +171,9 @@ class Targets:
         self.figures.add("closed loop, 256 connections", rps["proxied"], "req/s", note=f"{failed} errors")
         floor = "nginx" in rps
         note = f"nginx {rps['nginx']:,.0f} req/s" if floor else _NO_NGINX
+        alone = self.rig.alone.rps
+        if floor and rps["nginx"] > _CEILING * alone:
+            note += f", held back by a generator that can {alone:,.0f}: at most this, see CPU"
         ratio = rps["proxied"] / rps["nginx"] if floor else None
         self.figures.add("closed loop, times nginx", ratio, "", least=0.45, note=note)
         self.figures.add("CPU per request, closed loop", cpu["proxied"], "us")
@@ -371,4 +374,6 @@ class Targets:
         return part_figures(self._blocks(phase, sides), phase.parts[0].key, self.seed)
 
 
+#: Share of what generator and mock can do alone, from which on they are what limits.
+_CEILING = 0.8
 _NO_NGINX = "nginx is not installed: apt install nginx-light"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 from html.parser import HTMLParser
 from pathlib import Path
@@ -13,7 +14,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from bench import html
 from bench.burst import burst_figures, recovery_s
-from bench.document import document, scenarios_of, write
+from bench.document import document, scenarios_of, write, write_text
 from bench.figures import curves, part_figures, per_second, samples_json, slopes
 from bench.harness import Failed
 from bench.sampler import LAG, Histogram, Sample, number, parse
@@ -152,6 +153,12 @@ class Recovery(SynchronousTestCase):
         self.assertEqual(found["legs"]["spike"]["requests"], 20_000)
         self.assertTrue(990 < found["legs"]["spike"]["offered_rps"] < 1010)
 
+    def test_too_short(self) -> None:
+        """A burst whose windows hold a handful of requests has no recovery: their P99 says nothing."""
+        drawn = draw(burst_legs(100, 10, 9))
+        run = run_of([10 * MS] * len(drawn.arrivals), intended=list(drawn.arrivals))
+        self.assertIsNone(recovery_s(block_of("proxied", run, bounds=drawn.bounds)))
+
     def test_failures_are_slow(self) -> None:
         """Requests that fail after the spike are not a recovery."""
         drawn = draw(burst_legs(100, 10, 90))
@@ -188,6 +195,23 @@ process_open_fds 12.0
 
 class Documents(SynchronousTestCase):
     """One JSON document."""
+
+    def test_where_it_goes(self) -> None:
+        """A file is replaced, a link stays a link, and what is no file is written to as it is."""
+        folder = Path(self.mktemp())
+        folder.mkdir()
+        target, link = folder / "target", folder / "link"
+        target.write_text("old")
+        link.symlink_to("target")
+        write_text(link, "new")
+        self.assertEqual((target.read_text(), link.is_symlink()), ("new", True))
+        pipe = folder / "pipe"
+        os.mkfifo(pipe)
+        reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+        self.addCleanup(os.close, reader)
+        write_text(pipe, "through")
+        self.assertEqual((os.read(reader, 99), pipe.is_fifo()), (b"through", True))
+        self.assertEqual(sorted(os.listdir(folder)), ["link", "pipe", "target"])
 
     def test_one(self) -> None:
         """A scenario's results are at the top; skipped parts are named and do not pass as measured."""

@@ -78,6 +78,20 @@ def leaves(process: subprocess.Popen[str]) -> None:
             stream.close()
 
 
+def ended(process: subprocess.Popen[str], number: int) -> tuple[str, str]:
+    """Send a signal, again after some seconds as people do, and give stdout and stderr.
+
+    Python loses an interrupt that comes while it runs a destructor.
+    """
+    for _ in range(3):
+        process.send_signal(number)
+        try:
+            return process.communicate(timeout=10)
+        except subprocess.TimeoutExpired:
+            continue
+    raise AssertionError("three signals did not end it")
+
+
 class Runs(SynchronousTestCase):
     """Whole runs, as short as can be."""
 
@@ -150,19 +164,19 @@ class Runs(SynchronousTestCase):
         self.assertGreater(llm["direct"]["requests"], 0)
 
     def test_sigterm(self) -> None:
-        """SIGTERM is like SIGINT, also before anything is measured."""
-        process = start(self, "quick", "--json", "-")
-        self.addCleanup(leaves, process)
+        """SIGTERM, and the end of a terminal, are like SIGINT, also before anything is measured."""
+        for number in (signal.SIGTERM, signal.SIGHUP):
+            process = start(self, "quick", "--json", "-")
+            self.addCleanup(leaves, process)
 
-        def mock_runs() -> list[int]:
-            running = family(process.pid)[1:]
-            return running if any(b"delay-us" in command(pid) for pid in running) else []
+            def mock_runs(pid: int = process.pid) -> list[int]:
+                running = family(pid)[1:]
+                return running if any(b"delay-us" in command(pid) for pid in running) else []
 
-        seen = wait_until(mock_runs, "the mock")
-        process.terminate()
-        out, err = process.communicate(timeout=30)
-        self.assertEqual((process.returncode, json.loads(out)["complete"]), (130, False), err)
-        self.assertEqual([pid for pid in seen if alive(pid)], [])
+            seen = wait_until(mock_runs, "the mock")
+            out, err = ended(process, number)
+            self.assertEqual((process.returncode, json.loads(out)["complete"]), (130, False), err)
+            self.assertEqual([pid for pid in seen if alive(pid)], [])
 
     def test_killed(self) -> None:
         """What a killed run had started ends too."""
@@ -234,6 +248,16 @@ class BadInput(SynchronousTestCase):
         """Targets have their own rates; --quick is theirs alone."""
         self.refused("targets", "--rps", "5")
         self.refused("quick", "--quick")
+
+    def test_where_to(self) -> None:
+        """A page does not go to stdout, and what cannot be written is refused before anything runs."""
+        self.assertIn("goes to a file", self.refused("quick", "--html", "-"))
+        self.assertIn("cannot be written", self.refused("quick", "--json", "/nowhere/x.json"))
+
+    def test_workers(self) -> None:
+        """Workers that the gateway would refuse are refused here."""
+        for words in ("0", "x", "65", "-1"):
+            self.assertIn("auto or a number", self.refused("quick", "--workers", words))
 
     def test_help(self) -> None:
         """The help lists each scenario and has examples."""
