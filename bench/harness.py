@@ -221,6 +221,9 @@ http {{
   client_body_temp_path {folder}/body; proxy_temp_path {folder}/proxy; fastcgi_temp_path {folder}/fastcgi;
   uwsgi_temp_path {folder}/uwsgi; scgi_temp_path {folder}/scgi;
   upstream mock {{ server 127.0.0.1:{mock}; keepalive 1024; keepalive_requests 1000000000; }}
+{servers}}}
+"""
+_FLOOR = """\
   server {{
     listen 127.0.0.1:{port} backlog=4096;
     location / {{ proxy_pass http://mock; proxy_http_version 1.1; proxy_set_header Connection ""; }}
@@ -230,8 +233,22 @@ http {{
     location / {{ proxy_pass http://mock; proxy_http_version 1.1; proxy_set_header Connection "";
                   proxy_buffering off; }}
   }}
-}}
 """
+
+
+def nginx_command(program: str, folder: Path, mock_port: int, servers: str) -> tuple[str, ...]:
+    """Write ``nginx.conf`` into a folder: one process, the mock as ``http://mock``; give the command.
+
+    :param servers: what stands in ``http`` besides.
+    """
+    files = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    config = folder / "nginx.conf"
+    config.write_text(
+        _NGINX.format(
+            folder=folder, files=files, connections=min(files, 20000), mock=mock_port, servers=servers
+        )
+    )
+    return (program, "-p", str(folder), "-e", str(folder / "error.log"), "-c", str(config))
 
 
 @define
@@ -259,21 +276,10 @@ class Nginx:
             raise Failed("nginx is not installed")
         self.folder.mkdir(exist_ok=True)
         self.port, self.stream_port = free_port(), free_port()
-        files = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
-        config = self.folder / "nginx.conf"
-        config.write_text(
-            _NGINX.format(
-                folder=self.folder,
-                files=files,
-                connections=min(files, 20000),
-                mock=self.mock_port,
-                port=self.port,
-                stream_port=self.stream_port,
-            )
-        )
+        servers = _FLOOR.format(port=self.port, stream_port=self.stream_port)
+        command = nginx_command(program, self.folder, self.mock_port, servers)
         log = self.folder / "nginx.log"
-        command = [program, "-p", str(self.folder), "-e", str(self.folder / "error.log"), "-c", str(config)]
-        self._process = spawn(command, SERVER_CORE, log)
+        self._process = spawn([*command], SERVER_CORE, log)
         self.pid = self._process.pid
         wait_until_served(self, self._process, b"{}", log)
 

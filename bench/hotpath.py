@@ -22,8 +22,7 @@ from attrs import define, evolve
 from twisted.internet.defer import maybeDeferred
 from twisted.internet.task import Clock
 
-from bench.gateway import MODEL
-from bench.measure import chat_body
+from bench.subjects import MODEL, chat_body
 from voidllm.core.crypto import KeyDigester
 from voidllm.core.model import Deployment, Model, Price
 from voidllm.core.principal import Limits, Principal, Scope

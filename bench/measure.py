@@ -15,9 +15,7 @@ from . import generator
 from .generator import Job, Run
 from .harness import children
 from .schedules import Leg, Schedule, draw
-from .subjects import SMALL, Subject, body_of, chat_body, headers_of
-
-__all__ = ["Block", "Part", "Phase", "Side", "chat_body", "run_phase"]
+from .subjects import SMALL, Subject, body_of, headers_of
 
 DIRECT, PROXIED = "direct", "proxied"
 _WARMUP = "warmup"

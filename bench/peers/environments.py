@@ -13,9 +13,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Callable, Iterator
 
-from attrs import frozen
+from attrs import define, frozen
 
 from ..harness import CORES, Failed, pin
+from .server import Place
 
 HERE = Path(__file__).resolve().parent
 #: Written last, so that an installation without it is one that was not finished.
@@ -125,3 +126,24 @@ def _run(command: list[str], advice: str) -> None:
         raise Failed(f"{advice}\nno end after {_SECONDS} s") from error
     if done.returncode:
         raise Failed(f"{advice}\n{done.stdout.strip()[-2000:]}")
+
+
+@define
+class IndexPeer:
+    """What peers from the Python index have in common: an environment, and a key of their configuration."""
+
+    name: str = ""
+    version: str = ""
+    usage_rows: bool = False
+    notes: tuple[str, ...] = ()
+    _bin: Path = Path()
+
+    def prepare(self, say: Callable[[str], None]) -> None:
+        """Install it, the first time."""
+        what = pinned(self.name)
+        self._bin = installed(what, say)
+        self.version = what.version
+
+    def key_of(self, place: Place, log: Path) -> str | None:
+        """Give the key that its configuration has."""
+        return place.key

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Callable
-
 from attrs import define
 
-from .environments import installed, pinned
+from .environments import IndexPeer
 from .server import Place, Recipe
 
 _AUTH = """\
@@ -44,23 +41,14 @@ _ENVIRON = {
 
 
 @define
-class LiteLLMPeer:
+class LiteLLMPeer(IndexPeer):
     """One worker, as all servers here have one core."""
 
     name: str = "litellm"
-    version: str = ""
-    usage_rows: bool = False
     notes: tuple[str, ...] = (
         "one worker; no database, so one key by a custom_auth function and no usage rows",
         "retries off, callbacks off, production mode, log level ERROR",
     )
-    _bin: Path = Path()
-
-    def prepare(self, say: Callable[[str], None]) -> None:
-        """Install it, the first time."""
-        what = pinned(self.name)
-        self._bin = installed(what, say)
-        self.version = what.version
 
     def recipe(self, place: Place) -> Recipe:
         """Write its configuration and the key check."""
@@ -78,7 +66,3 @@ class LiteLLMPeer:
             "1",
         )
         return Recipe((str(self._bin / "litellm"), *words), _ENVIRON)
-
-    def key_of(self, place: Place, log: Path) -> str | None:
-        """Give the key that the check knows."""
-        return place.key

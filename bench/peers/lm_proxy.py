@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Callable
-
 from attrs import define
 
-from .environments import installed, pinned
+from .environments import IndexPeer
 from .server import Place, Recipe
 
 _CONFIG = """\
@@ -29,23 +26,14 @@ api_keys = ["{key}"]
 
 
 @define
-class LmProxyPeer:
+class LmProxyPeer(IndexPeer):
     """One process, which is all it has."""
 
     name: str = "lm-proxy"
-    version: str = ""
-    usage_rows: bool = False
     notes: tuple[str, ...] = (
         "one process; one virtual key in its configuration, no loggers configured, so no usage rows",
         "retries off; a few log lines a request, which its command cannot turn off, go to a file",
     )
-    _bin: Path = Path()
-
-    def prepare(self, say: Callable[[str], None]) -> None:
-        """Install it, the first time."""
-        what = pinned(self.name)
-        self._bin = installed(what, say)
-        self.version = what.version
 
     def recipe(self, place: Place) -> Recipe:
         """Write its configuration."""
@@ -53,7 +41,3 @@ class LmProxyPeer:
         values = {"port": place.port, "mock": place.mock_port, "model": place.model, "key": place.key}
         config.write_text(_CONFIG.format(**values))
         return Recipe((str(self._bin / "lm-proxy"), "--config", str(config)))
-
-    def key_of(self, place: Place, log: Path) -> str | None:
-        """Give the virtual key."""
-        return place.key

@@ -2,27 +2,18 @@
 
 from __future__ import annotations
 
-import resource
 import subprocess
 from pathlib import Path
 from typing import Callable
 
 from attrs import define
 
-from ..harness import Failed, Nginx
+from ..harness import Failed, Nginx, nginx_command
 from .server import Place, Recipe
 
-_CONFIG = """\
-daemon off; master_process off; pid {folder}/nginx.pid; error_log stderr crit; worker_rlimit_nofile {files};
-events {{ worker_connections {connections}; }}
-http {{
-  access_log off; keepalive_requests 1000000000; keepalive_timeout 600s; tcp_nodelay on;
-  client_max_body_size 64m; client_body_buffer_size 2m;
-  client_body_temp_path {folder}/body; proxy_temp_path {folder}/proxy; fastcgi_temp_path {folder}/fastcgi;
-  uwsgi_temp_path {folder}/uwsgi; scgi_temp_path {folder}/scgi;
+_SERVER = """\
   map_hash_bucket_size 256;
   map $http_authorization $known {{ default 0; "Bearer {key}" 1; }}
-  upstream mock {{ server 127.0.0.1:{mock}; keepalive 1024; keepalive_requests 1000000000; }}
   server {{
     listen 127.0.0.1:{port} backlog=4096;
     location / {{
@@ -31,7 +22,6 @@ http {{
       proxy_set_header Connection ""; proxy_set_header Authorization "Bearer sk-upstream";
     }}
   }}
-}}
 """
 
 
@@ -59,19 +49,8 @@ class NginxPeer:
 
     def recipe(self, place: Place) -> Recipe:
         """Write ``nginx.conf``."""
-        files = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
-        (place.folder / "nginx.conf").write_text(
-            _CONFIG.format(
-                folder=place.folder,
-                files=files,
-                connections=min(files, 20000),
-                mock=place.mock_port,
-                port=place.port,
-                key=place.key,
-            )
-        )
-        words = ("-p", str(place.folder), "-e", str(place.folder / "error.log"))
-        return Recipe((self.program, *words, "-c", str(place.folder / "nginx.conf")))
+        servers = _SERVER.format(port=place.port, key=place.key)
+        return Recipe(nginx_command(self.program, place.folder, place.mock_port, servers))
 
     def key_of(self, place: Place, log: Path) -> str | None:
         """Give the key of the configuration."""

@@ -113,5 +113,6 @@ class Versions(SynchronousTestCase):
         # Nothing is started here, so the variables need not reach children.
         self.patch(os, "environ", {"XDG_CACHE_HOME": "/somewhere"})
         self.assertEqual(cache(), Path("/somewhere/voidllm/bench/peers"))
-        self.patch(os, "environ", {"HOME": "/home/somebody"})
-        self.assertEqual(cache(), Path("/home/somebody/.cache/voidllm/bench/peers"))
+        home = Path(self.mktemp()).absolute()
+        self.patch(os, "environ", {"HOME": str(home)})
+        self.assertEqual(cache(), home / ".cache/voidllm/bench/peers")

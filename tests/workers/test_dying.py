@@ -253,6 +253,19 @@ class TestDying(Case):
         self.assertEqual(len(children), 4)
 
 
+def streaming(gateway: Gateway) -> tuple[threading.Thread, list[bytes]]:
+    """Begin a stream of the model ``slow``; gives who reads it, and where its whole body will be."""
+    got: list[bytes] = []
+
+    def stream() -> None:
+        got.append(gateway.chat("slow", stream=True)[2])
+
+    thread = threading.Thread(target=stream)
+    thread.start()
+    wait_until(lambda: metric(gateway, "voidllm_active_streams") == 1, "the stream to run")
+    return thread, got
+
+
 class TestEnding(Case):
     """The end of all of them together."""
 
@@ -260,14 +273,7 @@ class TestEnding(Case):
         """A stream that runs when SIGTERM comes is told to its end; then no process is left."""
         gateway = self.gateway([mock_model("slow", self.mock().base_url, "interval-100+words-12")])
         workers = workers_of(gateway.pid)
-        got: list[bytes] = []
-
-        def stream() -> None:
-            got.append(gateway.chat("slow", stream=True)[2])
-
-        thread = threading.Thread(target=stream)
-        thread.start()
-        wait_until(lambda: metric(gateway, "voidllm_active_streams") == 1, "the stream to run")
+        thread, got = streaming(gateway)
         gateway.signal(signal.SIGTERM)
         self.assertEqual(gateway.wait(), 0)
         thread.join()
@@ -279,14 +285,7 @@ class TestEnding(Case):
         """At a second signal everything ends at once, workers included, and streams are told so."""
         gateway = self.gateway([mock_model("slow", self.mock().base_url, "interval-100+words-4000")])
         workers = workers_of(gateway.pid)
-        got: list[bytes] = []
-
-        def stream() -> None:
-            got.append(gateway.chat("slow", stream=True)[2])
-
-        thread = threading.Thread(target=stream)
-        thread.start()
-        wait_until(lambda: metric(gateway, "voidllm_active_streams") == 1, "the stream to run")
+        thread, got = streaming(gateway)
         gateway.signal(signal.SIGTERM)
         # Two signals at once are one.
         wait_until(lambda: "stopping" in gateway.log.read_text(), "the drain to begin")
