@@ -8,6 +8,7 @@ from attrs import field, frozen
 from twisted.internet.defer import Deferred, succeed
 
 from voidllm.core.crypto import KeyDigester
+from voidllm.core.keyring import Keyring
 from voidllm.core.world import World
 
 
@@ -27,6 +28,7 @@ class AdminContext:
     :ivar reload: takes over the configuration file and gives the keys that need a restart.
     :ivar workers: describes the processes that answer requests besides this one, if there are any.
     :ivar began_s: when the gateway began, by the reactor's clock.
+    :ivar secrets: seals and opens what is kept encrypted; see :mod:`voidllm.core.keyring`.
     """
 
     world: World
@@ -38,3 +40,4 @@ class AdminContext:
     reload: Callable[[], list[str]] | None = None
     workers: Callable[[], list[dict[str, Any]]] | None = None
     began_s: float = 0.0
+    secrets: Keyring = field(factory=Keyring, repr=False)
