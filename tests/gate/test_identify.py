@@ -91,3 +91,28 @@ class IdentifyTests(SynchronousTestCase):
         """Each refusal is a new exception, so that none collects tracebacks."""
         box = Surroundings()
         self.assertIsNot(self._refused(box, []), self._refused(box, []))
+
+    def test_addresses(self) -> None:
+        """A key that is confined to networks works there and is a 403 with a row elsewhere."""
+        box = Surroundings(principal(networks=("10.1.0.0/16", "2001:db8::/32")))
+        for client in ("10.1.2.3", "2001:db8::1", "::ffff:10.1.2.3"):
+            self.assertIs(box.gate.identify(BEARER, client), box.who)
+        self.assertEqual(box.journal.rows, [])
+        for client in ("10.2.0.1", "2001:db9::1", "127.0.0.1", ""):
+            refusal = self.assertRaises(Refusal, box.gate.identify, BEARER, client, REQUEST_ID, 0.0)
+            self.assertEqual((refusal.status, refusal.code), (403, "address_not_allowed"))
+            self.assertNotIn(client or "?", str(refusal))
+            row = box.journal.rows.pop()
+            self.assertEqual((row.key_id, row.error_code, row.status), ("key-1", "address_not_allowed", 403))
+            self.assertEqual((row.request_id, row.deployment), (REQUEST_ID, ""))
+
+    def test_addresses_are_looked_at_before_scopes(self) -> None:
+        """Who may not use a key from there learns nothing of what it is for."""
+        box = Surroundings(principal(networks=("10.1.0.0/16",), scopes=frozenset({"admin:read"})))
+        refusal = self.assertRaises(Refusal, box.gate.identify, BEARER, "10.2.0.1")
+        self.assertEqual(refusal.code, "address_not_allowed")
+
+    def test_an_address_that_is_not_known_yet(self) -> None:
+        """Before a body is read on the slower face only the key is looked at."""
+        box = Surroundings(principal(networks=("10.1.0.0/16",)))
+        self.assertIs(box.gate.identify(BEARER, None), box.who)

@@ -56,6 +56,8 @@ class Principal:
     :ivar counted: the scopes whose limits are not all zero, order key, team, org.
     :ivar access: one entry per scope that restricts models; a model must be in every
         one of them, so an empty set allows nothing and an empty tuple allows all.
+    :ivar networks: where the key may be used from, see :mod:`voidllm.core.networks`; an empty
+        tuple allows everywhere.
     """
 
     key_id: str
@@ -70,6 +72,7 @@ class Principal:
     expires_at_ms: int | None = None
     counted: tuple[Scope, ...] = ()
     access: tuple[frozenset[str], ...] = field(default=())
+    networks: tuple[str, ...] = ()
 
     def may_use(self, model_name: str) -> bool:
         """Say whether every access list of this principal holds the canonical ``model_name``."""

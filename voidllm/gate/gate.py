@@ -8,6 +8,7 @@ from voidllm.core.errors import JournalFull, Refusal
 from voidllm.core.ids import IdSource
 from voidllm.core.interfaces import IJournal, ILimiter, ISnapshotSource
 from voidllm.core.model import Model
+from voidllm.core.networks import inside
 from voidllm.core.principal import Principal
 from voidllm.core.usage import UsageEvent
 from voidllm.core.work import Ask, Outcome
@@ -55,7 +56,7 @@ class Gate:
     def identify(
         self,
         headers: list[tuple[bytes, bytes]],
-        client: str,
+        client: str | None,
         request_id: str = "",
         started_s: float | None = None,
         memo: HeadMemo | None = None,
@@ -65,14 +66,16 @@ class Gate:
         Nothing of the key is kept but its digest, in ``memo``, and it is in no error.
 
         :param headers: (lower-case name, value) pairs.
-        :param client: the client's address; nothing is decided by it yet.
+        :param client: the client's address, which some keys are confined to; ``None`` if it is
+            looked at later.
         :param request_id: for the row of a known key that may not call models.
         :param started_s: monotonic seconds of the first request byte, for the same row.
         :param memo: keeps the key's digest for the next request with the same fields.
         :raises Refusal: 400 ``bad_request`` for two different keys; 401 ``unauthorized`` for
             none, or one that is malformed, unknown or expired: these have no row, as nobody
-            is known to write it for. 403 ``insufficient_scope`` for a key that is not made
-            for inference: its row is written here.
+            is known to write it for. 403 ``address_not_allowed`` for a key that may not be used
+            from there, ``insufficient_scope`` for one that is not made for inference: their rows
+            are written here.
         """
         digest = None if memo is None else memo.key_digest
         if digest is None:
@@ -89,12 +92,13 @@ class Gate:
         expires_at_ms = principal.expires_at_ms
         if expires_at_ms is not None and expires_at_ms <= self._wall_ms():
             raise self._unknown()
+        if principal.networks and client is not None and not inside(principal.networks, client):
+            missing = Refusal(403, "address_not_allowed", "the API key may not be used from this address")
+            self._refuse_early(principal, request_id, started_s, missing)
+            raise missing
         if _INFERENCE not in principal.scopes:
-            now_ms = self._wall_ms()
-            began_s = self._seconds() if started_s is None else started_s
-            ask = Ask("llm", "", "", 0, request_id or self._new_id(now_ms), now_ms, began_s)
             missing = Refusal(403, "insufficient_scope", "the API key is not made for inference")
-            self.refuse(principal, ask, missing)
+            self._refuse_early(principal, request_id, started_s, missing)
             raise missing
         return principal
 
@@ -158,6 +162,14 @@ class Gate:
         now_ms = admission.settled_ms or self._wall_ms()
         headers: tuple[tuple[bytes, bytes], ...] = self._limiter.headers(admission.reservation, now_ms)
         return headers
+
+    def _refuse_early(
+        self, principal: Principal, request_id: str, started_s: float | None, refusal: Refusal
+    ) -> None:
+        now_ms = self._wall_ms()
+        began_s = self._seconds() if started_s is None else started_s
+        ask = Ask("llm", "", "", 0, request_id or self._new_id(now_ms), now_ms, began_s)
+        self._write_refusal(principal, None, ask, refusal)
 
     def _write_refusal(self, principal: Principal, model: Model | None, ask: Ask, refusal: Refusal) -> None:
         # When the disk is full, what room is left is for the rows of work that is running.

@@ -68,9 +68,11 @@ class ProxyHandler:
     def welcome(self, headers: list[tuple[bytes, bytes]], request_id: str, started_s: float) -> None:
         """Check the key of whoever is about to send a body, for a face that buffers bodies.
 
+        Where it is used from is looked at in :meth:`handle`.
+
         :raises Refusal: for whom :meth:`handle` would refuse at once.
         """
-        self._core.gate.identify(headers, "", request_id, started_s)
+        self._core.gate.identify(headers, None, request_id, started_s)
 
     def shut_down(self) -> None:
         """End every exchange that is still running, each in a way its client can tell."""
