@@ -17,8 +17,6 @@ from voidllm.core.world import FileSystem, World
 from voidllm.store.records import Bootstrap, NewKey, Org, User
 
 CREDENTIALS = "first-credentials.json"
-#: Name of the store's value by which the encryption key is recognised.
-KEY_CHECK = "encryption_key_check"
 _BOX = "box-id"
 _LETTERS = "abcdefghijkmnpqrstuvwxyzABCDEFGHJKLMNPQRSTUVWXYZ23456789"
 

@@ -10,25 +10,23 @@ from twisted.internet.task import deferLater
 from twisted.logger import Logger
 
 from voidllm.admin.app import AdminContext
-from voidllm.bootstrap import KEY_CHECK, FirstCredentials, bootstrap, box_id
+from voidllm.bootstrap import FirstCredentials, bootstrap, box_id
 from voidllm.config import Config, build_models, global_aliases
-from voidllm.core.crypto import (
-    API_KEY_INFO,
-    KeyDigester,
-    check_key,
-    derive,
-    key_check_value,
-    load_or_create_key,
-)
+from voidllm.core.crypto import KEY_BYTES, KeyDigester, key_check_value
 from voidllm.core.errors import StateError, StateInUse, StoreBusy, StoreTimeout, StoreUnavailable
+from voidllm.core.keyfile import configured_keys
+from voidllm.core.keyring import Keyring
 from voidllm.core.world import World
 from voidllm.dataplane import DataPlane, DataPlaneMetrics
+from voidllm.http.clientaddr import TrustedProxies
 from voidllm.limits.ledger import MemoryLimiter
 from voidllm.limits.recount import counted_scopes
 from voidllm.limits.windows import DAY_MS, month_of, month_start_ms
 from voidllm.snapshots import Catalogue, SnapshotPublisher, retry_s
 from voidllm.statelock import take
 from voidllm.store import open_store
+from voidllm.store.sealed import DIGEST_KEY, KEY_CHECK
+from voidllm.unlocking import digest_key, find_keyring, seal_digest_key
 from voidllm.upstreams import Upstreams
 from voidllm.usage.batcher import UsageBatcher, UsageCounters
 from voidllm.usage.journal import Journal
@@ -133,6 +131,7 @@ class Gateway:
         self.counters = UsageCounters()
         self.batcher: UsageBatcher | None = None
         self.digester: KeyDigester | None = None
+        self.keyring = Keyring()
         self._fleet = fleet or Alone()
         self._announce = announce
         self._environ = environ
@@ -160,10 +159,10 @@ class Gateway:
             self._lock_fd = await self._with_store(self._lock)
             await self._fleet.begin(self._lock_fd)
             await self._with_store(self.store.start)
-            key = await self._with_store(self._unlock)
-            digest_key = derive(key, API_KEY_INFO)
-            self.digester = KeyDigester(digest_key)
-            await self._with_store(partial(self._seed, key))
+            self.keyring = await self._with_store(self._unlock)
+            await self._with_store(self._seed)
+            digesting = await self._with_store(partial(digest_key, self.store, self.keyring))
+            self.digester = KeyDigester(digesting)
             box = await world.in_thread(box_id, world, state_dir)
             journal = await self._open_usage(box)
             self.prices.on_ready.append(self._catalogue_changed)
@@ -177,7 +176,7 @@ class Gateway:
             assert self.batcher is not None
             self.batcher.startService()
             self.plane.open(self._fleet.limiter, journal, self.digester, proxy_settings(self.config))
-            await self._fleet.open(box, digest_key, self.batcher.segment_sealed)
+            await self._fleet.open(box, digesting, self.batcher.segment_sealed)
             if self._stopping:
                 return
         except _Stopping:
@@ -221,29 +220,29 @@ class Gateway:
         fd: int = await self.world.in_thread(take, self.world.fs, self.config.state_dir)
         return fd
 
-    async def _unlock(self) -> bytes:
-        """Find the encryption key and make sure that it is this store's."""
-        configured = self.config.settings.encryption_key or None
-        empty = await self.store.is_empty()
-        key: bytes = await self.world.in_thread(
-            load_or_create_key, self.world, self.config.state_dir, configured, empty
-        )
-        known = await self.store.meta_get(KEY_CHECK)
-        if known is not None:
-            check_key(key, known)
-        return key
+    async def _unlock(self) -> Keyring:
+        """Find the encryption keys and make sure that they are this store's."""
+        configured = self._configured_keys()
+        return await find_keyring(self.world, self.config.state_dir, configured, self.store, may_create=True)
 
-    async def _seed(self, key: bytes) -> None:
-        assert self.digester is not None
+    def _configured_keys(self) -> tuple[bytes, ...]:
+        settings = self.config.settings
+        return configured_keys(settings.encryption_key, settings.encryption_keys_old)
+
+    async def _seed(self) -> None:
         seed = self.config.settings.bootstrap
+        keyring, digesting = self.keyring, self.world.random_bytes(KEY_BYTES)
         first = await bootstrap(
             self.world,
             self.store,
-            self.digester,
+            KeyDigester(digesting),
             org_name=seed.org_name,
             org_slug=seed.org_slug or "",
             admin_email=seed.admin_email,
-            meta=((KEY_CHECK, key_check_value(key)),),
+            meta=(
+                (KEY_CHECK, key_check_value(keyring.key(keyring.current))),
+                (DIGEST_KEY, seal_digest_key(keyring, digesting)),
+            ),
             state_dir=self.config.state_dir,
         )
         if first is not None:
@@ -287,6 +286,7 @@ class Gateway:
     def reload(self, config: Config) -> None:
         """Take over what of a new configuration can be taken over at run time."""
         self.config = config
+        self.keyring.know(self._configured_keys())
         self.plane.reload(proxy_settings(config))
         self._catalogue_changed()
 
@@ -300,6 +300,9 @@ class Gateway:
             snapshots=self.holder,
             flush=self.batcher.flush,
             config_view=self._config_view,
+            secrets=self.keyring,
+            audited=self.config.settings.audit.enabled,
+            trusted=TrustedProxies(map(str, self.config.server.trusted_proxies)),
         )
 
     def _config_view(self) -> dict[str, Any]:

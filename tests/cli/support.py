@@ -17,7 +17,8 @@ from twisted.trial.unittest import TestCase
 
 from tests.harness import ROOT
 from voidllm.bootstrap import FirstCredentials, bootstrap, box_id
-from voidllm.core.crypto import API_KEY_INFO, KeyDigester, derive, key_check_value, load_or_create_key
+from voidllm.core.crypto import API_KEY_INFO, KeyDigester, derive, key_check_value
+from voidllm.core.keyfile import create_key
 from voidllm.core.world import World
 from voidllm.store import open_store
 
@@ -55,7 +56,7 @@ class CliCase(TestCase):
     async def seed(self) -> None:
         store: Any = open_store(self.world, self.driver, self.dsn)
         await store.start()
-        key = load_or_create_key(self.world, str(self.state_dir), None, True)
+        (key,) = create_key(self.world, str(self.state_dir))
         self.digester = KeyDigester(derive(key, API_KEY_INFO))
         first = await bootstrap(
             self.world,

@@ -14,12 +14,12 @@ from voidllm.admin.access import OPERATOR
 from voidllm.admin.calls import Request, perform
 from voidllm.admin.context import AdminContext
 from voidllm.admin.routes import ROUTES
-from voidllm.bootstrap import KEY_CHECK, box_id
+from voidllm.bootstrap import box_id
 from voidllm.cli import client
 from voidllm.cli.client import STEP_S, nobody_answers
 from voidllm.cli.failures import Failed, Unreachable
 from voidllm.cli.live import LiveClient
-from voidllm.core.crypto import API_KEY_INFO, KeyDigester, check_key, derive, load_or_create_key
+from voidllm.core.crypto import KeyDigester
 from voidllm.core.errors import (
     Refusal,
     StateError,
@@ -30,9 +30,12 @@ from voidllm.core.errors import (
     StoreTimeout,
     StoreUnavailable,
 )
+from voidllm.core.keyfile import configured_keys
+from voidllm.core.keyring import Keyring
 from voidllm.core.snapshots import SnapshotHolder
 from voidllm.core.world import World
 from voidllm.store import open_store
+from voidllm.unlocking import digest_key, find_keyring
 from voidllm.usage.batcher import UsageBatcher, UsageCounters
 from voidllm.usage.segments import folder, scan
 from voidllm.usage.settings import UsageSettings
@@ -196,7 +199,7 @@ class OfflineClient:
         """Do what the route of that name does, for the operator."""
         (route,) = (route for route in ROUTES if route.name == name)
         args = {one.encode(): [value.encode()] for one, value in (query or {}).items()}
-        answer = await perform(route, context, OPERATOR, Request(path, args, body or {}))
+        answer = await perform(route, context, OPERATOR, Request(path, args, lambda: body or {}))
         plain: dict[str, Any] = msgspec.to_builtins(answer.value)
         return plain
 
@@ -204,15 +207,18 @@ class OfflineClient:
         return self._with(KeyDigester(b""))
 
     async def _context(self) -> AdminContext:
-        """Give a context that can make keys: with the store's own encryption key, never a new one."""
-        key = load_or_create_key(
-            self._world, self._config.state_dir, self._config.settings.encryption_key or None, False
+        """Give a context that can make keys: with the store's own encryption keys, never a new one."""
+        settings = self._config.settings
+        configured = configured_keys(settings.encryption_key, settings.encryption_keys_old)
+        ring = await find_keyring(
+            self._world, self._config.state_dir, configured, self._store, may_create=False
         )
-        check_key(key, await self._store.meta_get(KEY_CHECK))
-        return self._with(KeyDigester(derive(key, API_KEY_INFO)))
+        return self._with(KeyDigester(await digest_key(self._store, ring)), ring)
 
-    def _with(self, digester: KeyDigester) -> AdminContext:
-        return AdminContext(self._world, self._store, digester, SnapshotHolder())
+    def _with(self, digester: KeyDigester, secrets: Keyring | None = None) -> AdminContext:
+        return AdminContext(
+            self._world, self._store, digester, SnapshotHolder(), secrets=secrets or Keyring()
+        )
 
     async def _drain(self) -> None:
         """Commit the rest of the journal.

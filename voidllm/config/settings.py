@@ -29,11 +29,13 @@ class UsageBuffer:
 
 @frozen(kw_only=True)
 class Audit:
-    """The record of administrative changes."""
+    """The record of administrative changes and refusals."""
 
-    enabled: bool = key(False, "Record administrative changes.")
-    buffer_size: Annotated[int, Range(1, 1_000_000)] = key(500, "Most entries that wait.")
-    flush_interval: Annotated[Duration, Range(ms("50ms"), ms("5m"), ms("5s"))] = key(ms("5s"), "How often.")
+    enabled: bool = key(True, "Keep that record, in the same transaction as each change.")
+    buffer_size: Annotated[int, Range(1, 1_000_000)] = key(500, "No effect: entries never wait.")
+    flush_interval: Annotated[Duration, Range(ms("50ms"), ms("5m"), ms("5s"))] = key(
+        ms("5s"), "No effect: entries never wait."
+    )
 
 
 @frozen(kw_only=True)
@@ -117,9 +119,17 @@ class Settings:
     )
     encryption_key: Annotated[str, Text(least=16)] = key(
         "",
-        "Protects stored secrets and API keys: 32 bytes as base64, or any text of 16 characters or more. "
-        "Without it, `encryption.key` in `state_dir` is made while the store is empty.",
+        "Protects stored secrets: 32 bytes as base64, or any text of 16 characters or more. "
+        "Without it, `encryption.key` in `state_dir` holds the keys; it is made while the store is empty.",
         show="secret",
+        live=True,
+    )
+    encryption_keys_old: tuple[Annotated[str, Text(least=16)], ...] = key(
+        (),
+        "Former values of `encryption_key`, until `voidllm rotate-key` says that they may go. "
+        "To rotate: put the value here, a new one there, reload every box, run `voidllm rotate-key`.",
+        show="secret",
+        live=True,
     )
     license: str = key("", "No effect: there is one edition.", show="secret")
     license_file: Line = key("", "No effect.")

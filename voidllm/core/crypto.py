@@ -1,4 +1,4 @@
-"""Keys and what is made with them: digests of API keys, secrets at rest, and the key's file.
+"""Keys and what is made with them: digests of API keys, and secrets at rest.
 
 Everything starts from one 32-byte encryption key. Other keys are derived from it by
 HKDF-SHA256 (RFC 5869), so that none of them gives another one away.
@@ -18,12 +18,8 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 from voidllm.core.errors import StateError
-from voidllm.core.world import World
 
 KEY_BYTES = 32
-
-#: Name of the key's file in the state folder.
-KEY_FILE = "encryption.key"
 
 #: HKDF ``info`` of the key that API keys are digested with.
 API_KEY_INFO = b"voidllm-hmac-key"
@@ -72,96 +68,10 @@ def derive(key: bytes, info: bytes) -> bytes:
 def key_check_value(key: bytes) -> str:
     """Give a value by which ``key`` is recognised later, and from which it cannot be computed.
 
-    It is kept in the store, so that a start with another key is noticed before anything is
-    decrypted or refused by mistake.
+    The store keeps that of the key that seals, so that a start without it is noticed before
+    anything is decrypted or refused by mistake.
     """
     return derive(key, _CHECK_INFO)[:16].hex()
-
-
-def load_or_create_key(world: World, state_dir: str, configured: str | None, store_empty: bool) -> bytes:
-    """Find the encryption key, or make one if nothing can have been encrypted yet.
-
-    Blocks on files; called at start only.
-
-    :param configured: the key as the configuration gives it, which then wins over the file.
-    :param store_empty: whether nobody has ever been created in the store.
-    :returns: 32 bytes.
-    :raises StateError: if the key is missing, unreadable or too short; says what to do.
-    """
-    if configured:
-        return parse_encryption_key(configured)
-    path = os.path.join(state_dir, KEY_FILE)
-    try:
-        if world.fs.exists(path):
-            return _read(world, path)
-        if not store_empty:
-            raise StateError(
-                f"the store holds data, but its encryption key is missing: restore {path} from a backup, "
-                "or set encryption_key in the configuration to the key that the store was made with"
-            )
-        return _create(world, state_dir, path)
-    except OSError as e:
-        problem = os.strerror(e.errno or 0)
-        raise StateError(f"the encryption key file {path} cannot be used: {problem}") from None
-
-
-def check_key(key: bytes, known: str | None) -> None:
-    """Compare ``key`` with the check value that the store keeps.
-
-    :param known: what :func:`key_check_value` gave when the store was
-        made, or ``None`` if it keeps none.
-    :raises StateError: if the store was made with another key; says what to do.
-    """
-    if known is not None and known != key_check_value(key):
-        raise StateError(
-            "the store was made with another encryption key: restore the key file from a backup, or "
-            "set encryption_key in the configuration to that key; with this one no API key would be "
-            "known and no stored secret could be read"
-        )
-
-
-def _read(world: World, path: str) -> bytes:
-    fd = world.fs.open(path, os.O_RDONLY)
-    try:
-        data = world.fs.pread(fd, 4096, 0)
-    finally:
-        world.fs.close(fd)
-    key = decode_key(data.decode("latin-1").strip())
-    if key is None:
-        raise StateError(
-            f"the encryption key file {path} is damaged: it must hold base64 of {KEY_BYTES} bytes; "
-            "restore it from a backup"
-        )
-    return key
-
-
-def _create(world: World, state_dir: str, path: str) -> bytes:
-    fs = world.fs
-    fs.makedirs(state_dir, 0o700)
-    key = world.random_bytes(KEY_BYTES)
-    line = base64.b64encode(key) + b"\n"
-    # Under another name first: a crash half-way must not leave a damaged key behind.
-    draft = path + ".new"
-    if fs.exists(draft):
-        fs.unlink(draft)
-    fd = fs.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    try:
-        if fs.write(fd, line) != len(line):
-            raise StateError(f"the encryption key file {path} cannot be written whole")
-        fs.fsync(fd)
-    finally:
-        fs.close(fd)
-    fs.rename(draft, path)
-    _sync_folder(world, state_dir)
-    return key
-
-
-def _sync_folder(world: World, folder: str) -> None:
-    fd = world.fs.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        world.fs.fsync(fd)
-    finally:
-        world.fs.close(fd)
 
 
 class KeyDigester:

@@ -7,7 +7,9 @@ from __future__ import annotations
 
 from attrs import frozen
 
-#: Under this name ``meta`` keeps what API keys are digested with.
+#: Under this name ``meta`` keeps the check value of the encryption key that seals.
+KEY_CHECK = "encryption_key_check"
+#: And under this one, sealed, what API keys are digested with.
 DIGEST_KEY = "api_digest_key"
 
 
@@ -30,4 +32,8 @@ class Sealed:
         return f"{self.table}.{self.column}"
 
 
-SEALED: tuple[Sealed, ...] = (Sealed("meta", "value", "name", f"name = '{DIGEST_KEY}'"),)
+SEALED: tuple[Sealed, ...] = (
+    Sealed("meta", "value", "name", f"name = '{DIGEST_KEY}'"),
+    Sealed("credentials", "api_key"),
+    Sealed("deployments", "api_key"),
+)
