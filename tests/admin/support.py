@@ -14,7 +14,7 @@ from twisted.trial.unittest import TestCase
 from tests.admin import contract
 from tests.harness import request
 from tests.servers import postgres
-from tests.store.support import NOW, event, new_id, org, seed, user, world
+from tests.store.support import NOW, event, new_id, org, seed, team, user, world
 from voidllm.admin.context import AdminContext
 from voidllm.admin.root import make_root
 from voidllm.auth.keys import generate, hint
@@ -23,7 +23,8 @@ from voidllm.core.snapshots import SnapshotHolder
 from voidllm.http.site import StrictSite
 from voidllm.snapshots import Catalogue, build_snapshot
 from voidllm.store import open_store
-from voidllm.store.records import NewKey, Org, User
+from voidllm.store.records import NewKey, Org, Team, User
+from voidllm.store.statements import Op, q
 
 __all__ = ["NOW", "AdminCase", "OnPostgres", "event", "new_id", "user"]
 
@@ -37,6 +38,17 @@ class OnPostgres:
         return open_store(self.world, "postgres", postgres().create_database(), connections=4)
 
 
+def _join_team(where: Team, user_id: str, role: str) -> Op[None]:
+    yield q(
+        "INSERT INTO team_memberships (team_id, org_id, user_id, role, created_at_ms) VALUES (?, ?, ?, ?, ?)",
+        where.id,
+        where.org_id,
+        user_id,
+        role,
+        NOW,
+    )
+
+
 class _Metrics:
     def render(self) -> bytes:
         return b"voidllm_things 1\n"
@@ -45,7 +57,11 @@ class _Metrics:
 class AdminCase(TestCase):
     """A store with two organisations in ``self.store`` and a port that serves the root.
 
-    :ivar keys: names to the API keys of who can call.
+    :ivar keys: names to the API keys of who can call: ``system``, ``boss`` (org_admin of ``org``),
+        ``lead`` (team_admin of ``team``), ``mate`` (member of ``team``), ``worker`` (member), and
+        ``other_boss`` (org_admin of ``other``).
+    :ivar ids: the same names to the ids of those keys.
+    :ivar users: the same names to the ids of the people.
     """
 
     timeout = 60
@@ -64,6 +80,7 @@ class AdminCase(TestCase):
         self.holder = SnapshotHolder()
         self.keys: dict[str, str] = {}
         self.ids: dict[str, str] = {}
+        self.users: dict[str, str | None] = {}
         first = seed()
         await self.store.bootstrap(first, NOW)
         self.org, self.admin = first.org, first.admin
@@ -72,6 +89,11 @@ class AdminCase(TestCase):
         await self._person("boss", self.org, await self._user(self.org, "org_admin"))
         await self._person("other_boss", self.other, await self._user(self.other, "org_admin"))
         await self._person("worker", self.org, await self._user(self.org, "member"))
+        self.team = await self.store.create_team(team(self.org, name="Team", slug="team"))
+        for name, role in (("lead", "team_admin"), ("mate", "member")):
+            person = await self._user(self.org, "member")
+            await self.store.write(_join_team, self.team, person.id, role)
+            await self._person(name, self.org, person)
         await self.publish()
         self.context = AdminContext(
             world=self.world,
@@ -123,6 +145,7 @@ class AdminCase(TestCase):
         digest = self.digester.digest(secret.encode()).hex()
         made = await self.store.create_key(NewKey(id=new_id(), hash=digest, hint=hint(secret), **values), NOW)
         self.keys[name], self.ids[name] = secret, made.id
+        self.users[name] = made.user_id
 
     async def publish(self) -> None:
         """Do what the publisher does after each change."""

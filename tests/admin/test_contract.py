@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from typing import Any, Callable
+from unittest import mock
 
 from hypothesis import assume, given
 from hypothesis import strategies as st
@@ -14,8 +15,10 @@ from twisted.internet.threads import deferToThread
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.admin import contract
+from tests.admin.samples import samples
 from tests.admin.support import AdminCase, OnPostgres
 from tests.admin.test_control import ask
+from voidllm.admin.access import SCOPES, Actor
 from voidllm.admin.control import ControlSocket
 from voidllm.admin.declare import TENANTS, Route, codes_of
 from voidllm.admin.kinds import Asked, Nothing
@@ -28,37 +31,37 @@ from voidllm.core.errors import Refusal, StateError, StoreConflict, StoreUnavail
 
 EVERY = (*ROUTES, *OPERATORS)
 
-#: A body that is right, for the routes that need one, and another one.
-BODIES: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
-    "create_key": ({"name": "x"}, {"name": "y"}),
-    "rotate_key": ({"grace": "1h"}, {"grace": "2h"}),
-    "change_key": ({"name": "x"}, {"name": "y"}),
-}
-
 
 class EveryDeclaredError(AdminCase):
     """Each ``error.code`` that a route declares can be had from it, and the reply is as declared."""
 
+    timeout = 300
+
     async def test_each_is_provoked(self) -> None:
         """Routes over TCP: the declared codes are those that were seen, no fewer."""
         contract.SEEN.clear()
+        self.samples = samples()
         await self.mint("plain", self.org, user_id=self.admin.id, scopes=frozenset({"inference"}))
         await self.publish()
         for route in ROUTES:
             for code in codes_of(route):
-                how = getattr(self, f"_{code}")
-                await how(route)
+                how = self.samples[route.name].provoke.get(code)
+                await (getattr(self, f"_{code}")(route) if how is None else how(self, route))
                 seen = {code for name, _, code in contract.SEEN if name == route.name}
                 self.assertIn(code, seen, route.name)
 
-    async def send(self, route: Route, more: str = "", body: Any = None, **headers: str) -> Any:
-        path = route.path.replace("{key_id}", self.ids["worker"]) + more
-        if body is None and route.name in BODIES:
-            body = BODIES[route.name][0]
+    async def send(
+        self, route: Route, query: str = "", body: Any = None, parts: Any = None, **headers: str
+    ) -> Any:
+        sample = self.samples[route.name]
+        if parts is None:
+            parts = await sample.make(self)
+        if body is None:
+            body = sample.bodies(parts)[0]
         who = headers.pop("who", "system")
         return await self.call(
             route.method,
-            path,
+            route.path.format(**parts) + (query or sample.query),
             body,
             who or None,
             **{name.replace("_", "-"): value for name, value in headers.items()},
@@ -73,34 +76,35 @@ class EveryDeclaredError(AdminCase):
     async def _forbidden(self, route: Route) -> None:
         await self.send(route, who="plain")
 
-    async def _not_found(self, route: Route) -> None:
-        if route.name == "list_keys":
-            await self.send(route, "?org=nowhere")
-        elif route.name == "create_key":
-            await self.send(route, body={"name": "x", "org": "nowhere"})
-        else:
-            path = route.path.replace("{key_id}", "nothing")
-            await self.call(route.method, path, BODIES.get(route.name, (None,))[0])
+    async def _password_change_required(self, route: Route) -> None:
+        async def unready(*_: Any) -> Actor:
+            return Actor("user", "system_admin", SCOPES, session_id="s", must_change_password=True)
 
-    async def _conflict(self, route: Route) -> None:
-        if route.name == "create_key":
-            with self.instead("create_key", StoreConflict()):
-                await self.send(route)
-            return
-        await self.mint("gone", self.org, user_id=self.admin.id)
-        await self.store.revoke_key(self.ids["gone"], self.world.wall_ms())
-        path = route.path.replace("{key_id}", self.ids["gone"])
-        await self.call(route.method, path, BODIES.get(route.name, (None,))[0])
+        before = self.port
+        with mock.patch("voidllm.admin.app.by_credential", unready):
+            self.listen()
+            await self.send(route)
+        self.port = before
+
+    async def _not_found(self, route: Route) -> None:
+        parts = dict(await self.samples[route.name].make(self))
+        body = self.samples[route.name].bodies(parts)[0]
+        parts[list(parts)[-1]] = "nothing"
+        await self.send(route, "", body, parts)
 
     async def _idempotency_key_in_use(self, route: Route) -> None:
+        parts = await self.samples[route.name].make(self)
         with self.instead("idempotency_finish", StoreUnavailable()):
-            await self.send(route, idempotency_key=f"a {route.name}".replace(" ", "-"))
-        await self.send(route, idempotency_key=f"a-{route.name}")
+            await self.send(route, parts=parts, idempotency_key=f"a-{route.name}")
+        await self.send(route, parts=parts, idempotency_key=f"a-{route.name}")
 
     async def _idempotency_key_reused(self, route: Route) -> None:
-        await self.mint("worker", self.org, user_id=self.admin.id)
-        for body in BODIES[route.name]:
-            await self.send(route, body=body, idempotency_key=f"b-{route.name}")
+        parts = await self.samples[route.name].make(self)
+        for body in self.samples[route.name].bodies(parts):
+            await self.send(route, "", body, parts, idempotency_key=f"b-{route.name}")
+        # A route without a body has the path, or a query, to differ by.
+        again = await self.samples[route.name].make(self)
+        await self.send(route, "", None, again, idempotency_key=f"b-{route.name}")
 
     async def _precondition_failed(self, route: Route) -> None:
         await self.send(route, if_match='"other"')
@@ -121,8 +125,9 @@ class EveryDeclaredError(AdminCase):
         self.port, self.state = before, "ready"
 
     async def _service_unavailable(self, route: Route) -> None:
+        parts = await self.samples[route.name].make(self)
         with self.instead("_run", StoreUnavailable()):
-            await self.send(route)
+            await self.send(route, parts=parts)
 
     def instead(self, name: str, error: Exception) -> Any:
         """Have a method of the store fail for a while."""

@@ -55,7 +55,7 @@ class Control(AdminCase):
         """Without any key everything of every organisation can be done."""
         control = await self.running()
         status, page = await self.ask(control, "GET", "/api/v1/keys")
-        self.assertEqual((status, len(page["data"])), (200, 5))
+        self.assertEqual((status, len(page["data"])), (200, 7))
         status, made = await self.ask(
             control, "POST", "/api/v1/keys", {"name": "x", "scopes": ["admin:write"]}
         )

@@ -81,7 +81,7 @@ class MakingKeys(AdminCase):
             status, _, reply = await self.call("POST", "/api/v1/keys", body)
             self.assertEqual(reply["error"]["param"], param, body)
             self.assertIn(status, (400, 404))
-        self.assertEqual(len(await self.store.list_keys(KeyFilter(include_revoked=True))), 5)
+        self.assertEqual(len(await self.store.list_keys(KeyFilter(include_revoked=True))), 7)
 
     async def test_bodies_that_are_not_one_object_are_refused(self) -> None:
         """Duplicate names, other JSON, no JSON and too much are refused cleanly."""
@@ -115,7 +115,7 @@ class ManagingKeys(AdminCase):
             query = f"limit=2&cursor={page['next_cursor']}"
         self.assertNotIn("next_cursor", page)
         self.assertEqual(found, sorted(found))
-        self.assertEqual(len(found), 5)
+        self.assertEqual(len(found), 7)
 
     async def test_a_revoked_key_is_gone_from_lists_and_from_use(self) -> None:
         """Revoking shows the key as revoked; a second time is a conflict."""

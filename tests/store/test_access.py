@@ -107,12 +107,13 @@ class AccessSuite:
         wanted = [
             (key(first.org, member), "member"),
             (key(first.org, boss), "org_admin"),
-            (key(first.org, stranger), "member"),
             (key(first.org, first.admin, key_type="session_key"), "system_admin"),
             (key(first.org, key_type="team_key", team_id=group.id), "team_admin"),
             (key(first.org, key_type="sa_key", service_account_id=wide.id), "org_admin"),
             (key(first.org, key_type="sa_key", service_account_id=narrow.id, team_id=group.id), "team_admin"),
         ]
+        with self.assertRaises(StoreConflict):
+            await self.store.create_key(key(first.org, stranger), NOW)
         for new, role in wanted:
             self.assertEqual((await self.store.create_key(new, NOW)).role, role)
         loaded = {k.id: k.role for k in (await self.store.load(NOW)).keys}

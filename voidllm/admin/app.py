@@ -7,10 +7,13 @@ than the whole rest of a start.
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Any, Callable
+from functools import partial
+from typing import TYPE_CHECKING, Any, Awaitable, Callable
 
-from voidllm.admin.access import ANYBODY, Actor, actor_of
+from voidllm.admin.access import ANYBODY, Actor
+from voidllm.admin.clients import client_of
 from voidllm.admin.context import AdminContext
+from voidllm.admin.identify import identify as by_credential
 from voidllm.admin.replies import answer_failure, body_of, header_of, not_modified, reply
 
 if TYPE_CHECKING:
@@ -21,7 +24,7 @@ if TYPE_CHECKING:
 __all__ = ["AdminContext", "Identify", "make_app"]
 
 #: Says who sent a request, or raises a Refusal.
-Identify = Callable[[Any], Actor]
+Identify = Callable[[Any], Awaitable[Actor]]
 
 _PART = re.compile(r"\{(\w+)\}")
 
@@ -31,7 +34,7 @@ def make_app(
 ) -> Klein:
     """Build the application that serves ``/api/v1``.
 
-    :param identify: who calls; by default whom the request's API key speaks for.
+    :param identify: who calls; by default whom the request's API key or session speaks for.
     :param for_operators: serve also what is only for whoever runs the gateway.
     """
     from klein import Klein
@@ -43,7 +46,7 @@ def make_app(
     # Another spelling of a path is another path, not a redirect to where a body would be lost.
     app.url_map.strict_slashes = False
     app.url_map.merge_slashes = False
-    who = identify if identify is not None else _by_key(context)
+    who = identify if identify is not None else partial(by_credential, context)
     for route in (*ROUTES, *(OPERATORS if for_operators else ())):
         _serve(app, context, who, route)
     add_viewer(app, context)
@@ -54,7 +57,7 @@ def make_app(
 
 
 def _serve(app: Any, context: AdminContext, identify: Identify, route: Route) -> None:
-    from voidllm.admin.calls import Request, authorize, perform
+    from voidllm.admin.calls import Request, perform
     from voidllm.admin.etags import matches
     from voidllm.admin.once import HEADER
 
@@ -62,12 +65,18 @@ def _serve(app: Any, context: AdminContext, identify: Identify, route: Route) ->
 
     @app.route(rule, methods=[route.method], endpoint=route.name)  # type: ignore[untyped-decorator]
     async def serve(request: Any, **path: str) -> bytes:
-        actor = ANYBODY if route.role is None else identify(request)
-        # Before anything is read of what somebody sends who may not.
-        authorize(route, actor)
-        body = {} if route.method == "GET" else body_of(request)
-        asked = Request(path, request.args, body, header_of(request, "If-Match"), header_of(request, HEADER))
+        actor = ANYBODY if route.role is None else await identify(request)
+        asked = Request(
+            path,
+            request.args,
+            partial(body_of, request),
+            header_of(request, "If-Match"),
+            header_of(request, HEADER),
+            client_of(request, context.trusted),
+        )
         answer = await perform(route, context, actor, asked)
+        for name, value in answer.headers:
+            request.responseHeaders.addRawHeader(name.encode("latin-1"), value.encode("latin-1"))
         if answer.etag is not None:
             request.setHeader(b"etag", answer.etag.encode("ascii"))
             known = header_of(request, "If-None-Match")
@@ -76,15 +85,3 @@ def _serve(app: Any, context: AdminContext, identify: Identify, route: Route) ->
         if answer.again:
             request.setHeader(b"idempotency-replayed", b"true")
         return reply(request, answer.status, answer.value)
-
-
-def _by_key(context: AdminContext) -> Identify:
-    def identify(request: Any) -> Actor:
-        headers = [
-            (name.lower(), value)
-            for name, values in request.requestHeaders.getAllRawHeaders()
-            for value in values
-        ]
-        return actor_of(context, headers)
-
-    return identify

@@ -4,16 +4,23 @@ from __future__ import annotations
 
 from typing import Any, Callable, Mapping
 
-from attrs import field, frozen
+from attrs import Factory, field, frozen
 from twisted.internet.defer import Deferred, succeed
 
+from voidllm.auth.passwords import Passwords
+from voidllm.auth.sessions import SessionRules
 from voidllm.core.crypto import KeyDigester
 from voidllm.core.keyring import Keyring
 from voidllm.core.world import World
+from voidllm.http.clientaddr import TrustedProxies
 
 
-def _nothing_to_flush() -> Deferred[None]:
+def _nothing_to_do() -> Deferred[None]:
     return succeed(None)
+
+
+def _passwords(context: AdminContext) -> Passwords:
+    return Passwords(context.world)
 
 
 @frozen
@@ -27,17 +34,27 @@ class AdminContext:
     :ivar config_view: gives the configuration as plain values, without secrets.
     :ivar reload: takes over the configuration file and gives the keys that need a restart.
     :ivar workers: describes the processes that answer requests besides this one, if there are any.
+    :ivar audited: whether changes and refusals are put on record.
+    :ivar trusted: whose ``X-Forwarded-For`` is believed.
     :ivar began_s: when the gateway began, by the reactor's clock.
     :ivar secrets: seals and opens what is kept encrypted; see :mod:`voidllm.core.keyring`.
+    :ivar sessions: how long sessions live.
+    :ivar passwords: makes and checks hashes, a few at a time.
+    :ivar forget_first_password: deletes the file with the password from the first start.
     """
 
     world: World
     store: Any
     digester: KeyDigester = field(repr=False)
     snapshots: Any = field(repr=False)
-    flush: Callable[[], Deferred[Any]] = _nothing_to_flush
+    flush: Callable[[], Deferred[Any]] = _nothing_to_do
     config_view: Callable[[], Mapping[str, Any]] = dict
     reload: Callable[[], list[str]] | None = None
     workers: Callable[[], list[dict[str, Any]]] | None = None
+    audited: bool = True
+    trusted: TrustedProxies = TrustedProxies()
     began_s: float = 0.0
     secrets: Keyring = field(factory=Keyring, repr=False)
+    sessions: SessionRules = SessionRules()
+    passwords: Passwords = field(default=Factory(_passwords, takes_self=True), repr=False)
+    forget_first_password: Callable[[], Deferred[Any]] = _nothing_to_do

@@ -18,7 +18,7 @@ from twisted.internet.interfaces import IReactorUNIX
 from twisted.internet.protocol import Factory, Protocol
 from twisted.logger import Logger
 
-from voidllm.admin.access import OPERATOR
+from voidllm.admin.access import OPERATOR, Actor
 from voidllm.admin.app import make_app
 from voidllm.admin.context import AdminContext
 from voidllm.admin.fields import MAX_BODY
@@ -111,7 +111,11 @@ class ControlSocket:
             self._site.abort_all()
 
     def _make_app(self) -> Any:
-        return make_app(self._context, lambda request: OPERATOR, for_operators=True)
+        return make_app(self._context, _operator, for_operators=True)
+
+
+async def _operator(request: Any) -> Actor:
+    return OPERATOR
 
 
 class _OperatorsOnly(Factory):

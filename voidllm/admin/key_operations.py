@@ -7,9 +7,10 @@ from msgspec import UNSET
 
 from voidllm.admin.access import (
     Actor,
+    missing,
     require_grantable,
-    require_may_act_on,
-    require_own_org,
+    require_not_above_in,
+    require_org,
 )
 from voidllm.admin.context import AdminContext
 from voidllm.admin.declare import Call, changed
@@ -22,7 +23,7 @@ from voidllm.admin.moments import moment, span_ms, to_ms
 from voidllm.admin.paging import envelope, page_of
 from voidllm.admin.views import key_view, made_key_view
 from voidllm.auth.keys import generate, hint
-from voidllm.auth.roles import require_not_above
+from voidllm.auth.roles import ORG_ADMIN
 from voidllm.core.errors import Refusal
 from voidllm.core.ids import uuid7
 from voidllm.core.principal import Limits
@@ -46,7 +47,7 @@ async def create_key(call: Call[Nothing, NewKey]) -> MadeKey:
     scopes = DEFAULT_SCOPES if ask.scopes is None else frozenset(ask.scopes)
     require_grantable(actor, scopes)
     owner = await find_owner(context, actor, ask, now_ms)
-    require_not_above(actor.role, owner.role)
+    require_not_above_in(actor, owner.org_id, owner.role)
     if owner.new_account is not None:
         await context.store.create_service_account(owner.new_account)
     secret = generate(ask.key_type, world.random_bytes)
@@ -75,12 +76,12 @@ async def list_keys(call: Call[KeyList, Nothing]) -> Page[Key]:
     """
     query, store = call.query, call.context.store
     page = page_of(query, query.sort)
-    org_id = call.actor.org_id
+    org_id = None if call.actor.everywhere else call.actor.org_id
     if query.org is not None:
         org = await store.find_org(query.org)
         if org is None:
             raise Refusal(404, "not_found", "there is no such org", param="org")
-        require_own_org(call.actor, org.id)
+        require_org(call.actor, org.id, ORG_ADMIN)
         org_id = org.id
     wanted = KeyFilter(
         org_id,
@@ -115,7 +116,7 @@ async def change_key(call: Call[Nothing, KeyPatch]) -> Key:
     now_ms = call.context.world.wall_ms()
     for _ in range(_ATTEMPTS):
         key = await _find(call.context, call.actor, call.path["key_id"])
-        require_may_act_on(call.actor, key.org_id, key.role)
+        require_not_above_in(call.actor, key.org_id, key.role)
         call.demand(key_view(key))
         if key.revoked_at_ms is not None:
             raise Refusal(409, "conflict", "the key is revoked")
@@ -146,7 +147,7 @@ async def revoke_key(call: Call[Nothing, Nothing]) -> Key:
     """
     context = call.context
     key = await _find(context, call.actor, call.path["key_id"])
-    require_may_act_on(call.actor, key.org_id, key.role)
+    require_not_above_in(call.actor, key.org_id, key.role)
     call.demand(key_view(key))
     if not await context.store.revoke_key(key.id, context.world.wall_ms()):
         raise Refusal(409, "conflict", "the key is revoked already")
@@ -163,7 +164,7 @@ async def rotate_key(call: Call[Nothing, Grace]) -> Rotated:
     context, actor = call.context, call.actor
     grace_ms = span_ms("grace", call.body.grace)
     old = await _find(context, actor, call.path["key_id"])
-    require_may_act_on(actor, old.org_id, old.role)
+    require_not_above_in(actor, old.org_id, old.role)
     # The one who rotates a key gets to know the new one.
     require_grantable(actor, old.scopes)
     if old.key_type == "session_key":
@@ -187,8 +188,8 @@ async def rotate_key(call: Call[Nothing, Grace]) -> Rotated:
 async def _find(context: AdminContext, actor: Actor, key_id: str) -> ApiKey:
     key: ApiKey | None = await context.store.get_key(key_id)
     if key is None:
-        raise Refusal(404, "not_found", "there is no such thing, or it is not yours")
-    require_own_org(actor, key.org_id)
+        raise missing()
+    require_org(actor, key.org_id, ORG_ADMIN)
     return key
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from attrs import frozen
 
-from voidllm.admin.access import Actor, require_own_org
+from voidllm.admin.access import Actor, require_org
 from voidllm.admin.context import AdminContext
 from voidllm.admin.fields import bad
 from voidllm.admin.key_shapes import NewKey
@@ -71,7 +71,7 @@ async def find_owner(context: AdminContext, actor: Actor, ask: NewKey, now_ms: i
     org = await store.find_org(ask.org if ask.org is not None else actor.org_id)
     if org is None:
         raise _missing("org")
-    require_own_org(actor, org.id)
+    require_org(actor, org.id)
     team_id = None
     if ask.team is not None:
         team = await store.find_team(org.id, ask.team)

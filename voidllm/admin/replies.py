@@ -35,12 +35,15 @@ def send_json(request: Any, status: int, value: object) -> bytes:
 def reply(request: Any, status: int, value: object) -> bytes:
     """Set status and headers of a whole reply and give its body.
 
-    :param value: plain values or Structs.
+    :param value: plain values or Structs, ``None`` for no body.
     """
     request.setResponseCode(status)
-    request.setHeader(b"content-type", b"application/json")
     request.setHeader(b"cache-control", b"no-store")
     request.setHeader(b"x-content-type-options", b"nosniff")
+    if value is None:
+        request.setHeader(b"content-length", b"0")
+        return b""
+    request.setHeader(b"content-type", b"application/json")
     body = msgspec.json.encode(value)
     request.setHeader(b"content-length", b"%d" % len(body))
     return body

@@ -35,7 +35,7 @@ async def usage(call: Call[UsageAsk, Nothing]) -> Page[UsageLine]:
     if until_ms <= since_ms:
         raise bad("until must be after since", param="until")
     await _flush(context)
-    org_id = call.actor.org_id
+    org_id = None if call.actor.everywhere else call.actor.org_id
     where = () if org_id is None else (("org", org_id),)
     wanted = UsageQuery(since_ms, until_ms, group_by, where, _MOST_ROWS + 1)
     rows = await context.store.usage_report(wanted)

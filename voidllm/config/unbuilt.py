@@ -22,7 +22,6 @@ def unbuilt(config: Config) -> Iterator[tuple[Path, str]]:
         (bool(config.mcp_servers), ("mcp_servers",)),
         (settings.sso.enabled, ("settings", "sso", "enabled")),
         (settings.otel.enabled, ("settings", "otel", "enabled")),
-        (settings.audit.enabled, ("settings", "audit", "enabled")),
         (settings.pii.enabled, ("settings", "pii", "enabled")),
         (settings.mcp.code_mode.enabled, ("settings", "mcp", "code_mode", "enabled")),
         (settings.circuit_breaker.enabled, ("settings", "circuit_breaker", "enabled")),

@@ -189,6 +189,22 @@ class IStore(Interface):
     def meta_set(name, value):
         """Keep a small value under a name."""
 
+    def read(op, *args):
+        """Run the operation ``op(*args)``, which only reads; see :mod:`voidllm.store.statements`."""
+
+    def write(op, *args):
+        """Run an operation that changes nothing that a snapshot is built from."""
+
+    def change(author, op, *args):
+        """Run an operation that gives a :class:`~voidllm.store.changes.Changed`, or ``None``.
+
+        In the same transaction its audit entries are written, unless ``author`` is ``None``, and
+        the change version grows; fires with the operation's result.
+        """
+
+    def note(entries):
+        """Write :class:`~voidllm.store.audit.Entry` values of what was refused."""
+
     def bootstrap(seed, now_ms):
         """Create all of a ``Bootstrap``; ``False`` (and nothing done) if not empty."""
 

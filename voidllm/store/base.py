@@ -8,12 +8,14 @@ from typing import Any, Callable, Iterable, Mapping, Sequence, TypeVar
 from twisted.internet.defer import Deferred, succeed
 from twisted.logger import Logger
 
+from voidllm.core.ids import uuid7
 from voidllm.core.principal import Limits
 from voidllm.core.usage import UsageEvent
 from voidllm.core.usage_line import encode_line
 from voidllm.core.world import World
 from voidllm.store import (
     access_load,
+    audit,
     directory,
     idempotency,
     keys,
@@ -22,6 +24,8 @@ from voidllm.store import (
     usage_commit,
     usage_report,
 )
+from voidllm.store.audit import Author, Entry
+from voidllm.store.changes import EVERYTHING, Changed, Touched, count, recorded
 from voidllm.store.dialect import Dialect
 from voidllm.store.pages import Page
 from voidllm.store.records import (
@@ -69,6 +73,25 @@ class SQLStore:
             when it is unknown whether it was committed.
         """
         raise NotImplementedError
+
+    # Operations that are handed over
+
+    def read(self, op: Callable[..., Op[T]], *args: Any) -> Deferred[T]:
+        return self._read(partial(op, *args))
+
+    def write(self, op: Callable[..., Op[T]], *args: Any) -> Deferred[T]:
+        return self._write(partial(op, *args))
+
+    def change(
+        self, author: Author | None, op: Callable[..., Op[Changed[T] | None]], *args: Any
+    ) -> Deferred[T | None]:
+        now_ms = self._world.wall_ms()
+        new_id = partial(uuid7, now_ms, self._world.random_bytes)
+        make: Make[Any] = partial(recorded, author, now_ms, new_id, partial(op, *args))
+        return detached(self._run_counted(make))
+
+    def note(self, entries: Sequence[Entry]) -> Deferred[None]:
+        return self._write(partial(audit.append, tuple(entries)))
 
     # Keys, tenants and what a snapshot is built from
 
@@ -229,6 +252,9 @@ class SQLStore:
         return detached(self._run_change(make))
 
     async def _run_change(self, make: Make[T]) -> T:
+        return await self._run_counted(partial(_touching_all, make))
+
+    async def _run_counted(self, make: Make[tuple[T, tuple[Touched, ...] | None]]) -> T:
         result, version = await self._run(
             partial(_counted, self._dialect, make), write=True, repeatable=False
         )
@@ -237,12 +263,20 @@ class SQLStore:
         return result
 
 
-def _counted(dialect: Dialect, make: Make[T]) -> Op[tuple[T, int | None]]:
-    """Run an operation and count it as a change, unless it returns ``None`` or ``False``."""
+def _touching_all(make: Make[T]) -> Op[tuple[T, tuple[Touched, ...] | None]]:
+    """Run an operation that says nothing of what it touches; nothing if it returns ``None`` or ``False``."""
     result = yield from make()
-    if result is None or result is False:
+    return result, None if result is None or result is False else (EVERYTHING,)
+
+
+def _counted(
+    dialect: Dialect, make: Make[tuple[T, tuple[Touched, ...] | None]]
+) -> Op[tuple[T, int | None]]:
+    """Run an operation and count it as a change, unless it touched ``None``."""
+    result, touched = yield from make()
+    if touched is None:
         return result, None
-    version = yield from state.bump()
+    version = yield from count(touched)
     announcement = dialect.announce(version)
     if announcement is not None:
         yield announcement

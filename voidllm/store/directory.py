@@ -16,10 +16,12 @@ _MEMBER = (
 )
 
 
-# Whatever somebody was called, a list that names them goes on doing so after they are gone.
+# Whatever somebody was called, a list that names them goes on doing so after they are gone; their
+# slugs may then be somebody else's.
+_SLUG = "CASE WHEN deleted_at_ms IS NULL THEN slug END"
 _NAMES: Mapping[str, str] = {
-    "org": "SELECT id, name, slug, NULL FROM organizations WHERE id IN ",
-    "team": "SELECT id, name, slug, NULL FROM teams WHERE id IN ",
+    "org": f"SELECT id, name, {_SLUG}, NULL FROM organizations WHERE id IN ",
+    "team": f"SELECT id, name, {_SLUG}, NULL FROM teams WHERE id IN ",
     "user": "SELECT id, name, NULL, email FROM users WHERE id IN ",
     "service_account": "SELECT id, name, NULL, NULL FROM service_accounts WHERE id IN ",
 }
@@ -46,6 +48,14 @@ def find_org(ref: str | None) -> Op[Org | None]:
     else:
         rows = yield q(SELECT_ORGS + " AND (o.id = ? OR o.slug = ?)", ref, ref)
     return org_of(rows[0]) if len(rows) == 1 else None
+
+
+def find_scopes(org_ref: str, team_ref: str | None) -> Op[tuple[Org | None, Team | None]]:
+    """Find an organisation and, with ``team_ref``, a team of it."""
+    org = yield from find_org(org_ref)
+    if org is None or team_ref is None:
+        return org, None
+    return org, (yield from find_team(org.id, team_ref))
 
 
 def find_team(org_id: str, ref: str) -> Op[Team | None]:
@@ -77,7 +87,7 @@ def find_member(org_id: str, ref: str | None) -> Op[Member | None]:
 def find_service_account(org_id: str, ref: str) -> Op[ServiceAccount | None]:
     """Find the service account of an organisation with this id or name; of several the oldest."""
     rows = yield q(
-        "SELECT s.id, s.org_id, s.name, s.created_at_ms, s.team_id FROM service_accounts s"
+        "SELECT s.id, s.org_id, s.name, s.created_at_ms, s.team_id, s.created_by FROM service_accounts s"
         " LEFT JOIN teams t ON t.id = s.team_id"
         " WHERE s.deleted_at_ms IS NULL AND t.deleted_at_ms IS NULL AND s.org_id = ?"
         " AND (s.id = ? OR s.name = ?) ORDER BY s.id LIMIT 1",

@@ -2,28 +2,32 @@
 
 from __future__ import annotations
 
-from typing import Mapping
+import json
+from typing import Any, Mapping
 
 from attrs import evolve
 
 from voidllm.core.errors import StoreConflict
 from voidllm.store import access_rows, limits_rows
 from voidllm.store.pages import Condition, Page, contains, paged
-from voidllm.store.records import ApiKey, KeyChange, KeyFilter, NewKey, NewSecret
+from voidllm.store.records import ApiKey, KeyChange, KeyFilter, NewKey, NewSecret, Seer
 from voidllm.store.statements import PAGE, Op, Row, q
 
+# A service account's key is of the account's team, whatever the key's own row says.
+_TEAM = "CASE WHEN k.service_account_id IS NULL THEN k.team_id ELSE s.team_id END"
+
 _COLUMNS = (
-    "k.id, k.hash, k.hint, k.key_type, k.name, k.org_id, k.team_id, k.user_id, k.service_account_id,"
+    f"k.id, k.hash, k.hint, k.key_type, k.name, k.org_id, {_TEAM}, k.user_id, k.service_account_id,"
     " k.scopes, k.created_at_ms, k.expires_at_ms, k.revoked_at_ms, u.is_system_admin, m.role, a.scope_id,"
-    " k.revision, " + limits_rows.COLUMNS
+    f" k.revision, {limits_rows.COLUMNS}, k.addresses, k.tags, k.created_by, k.updated_at_ms"
 )
 
 _FROM = (
     " FROM api_keys k"
     " JOIN organizations o ON o.id = k.org_id"
-    " LEFT JOIN teams t ON t.id = k.team_id"
     " LEFT JOIN users u ON u.id = k.user_id"
     " LEFT JOIN service_accounts s ON s.id = k.service_account_id"
+    f" LEFT JOIN teams t ON t.id = {_TEAM}"
     " LEFT JOIN org_memberships m ON m.org_id = k.org_id AND m.user_id = k.user_id"
     " LEFT JOIN scope_limits l ON l.scope_kind = 'key' AND l.scope_id = k.id"
     " LEFT JOIN access_lists a ON a.scope_kind = 'key' AND a.scope_id = k.id"
@@ -36,6 +40,7 @@ _LIVE = (
     " k.revoked_at_ms IS NULL AND (k.expires_at_ms IS NULL OR k.expires_at_ms > ?)"
     " AND o.deleted_at_ms IS NULL AND t.deleted_at_ms IS NULL"
     " AND u.deleted_at_ms IS NULL AND s.deleted_at_ms IS NULL"
+    " AND (k.user_id IS NULL OR u.is_system_admin = 1 OR m.role IS NOT NULL)"
 )
 
 #: What lists can be sorted by; ids grow with the time of creation.
@@ -43,7 +48,8 @@ SORTS: Mapping[str, str] = {"created_at": "k.id", "name": "k.name"}
 
 _INSERT = (
     "INSERT INTO api_keys (id, hash, hint, key_type, name, org_id, team_id, user_id, service_account_id,"
-    " scopes, created_at_ms, expires_at_ms) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+    " scopes, created_at_ms, expires_at_ms, addresses, tags, created_by, updated_at_ms)"
+    f" VALUES ({', '.join('?' * 16)})"
 )
 
 
@@ -63,6 +69,10 @@ def create_key(new: NewKey, now_ms: int) -> Op[ApiKey]:
         " ".join(sorted(new.scopes)),
         now_ms,
         new.expires_at_ms,
+        _stored(new.addresses),
+        _stored(dict(new.tags)),
+        new.created_by,
+        now_ms,
     )
     yield from limits_rows.put("key", new.id, new.limits)
     yield from access_rows.put_access("key", new.id, new.models)
@@ -81,13 +91,18 @@ def get_key(key_id: str) -> Op[ApiKey | None]:
     return _key(rows[0], models)
 
 
+def find_live(digest: str, now_ms: int) -> Op[ApiKey | None]:
+    """Read the key with this digest if it may be used now, without its access list."""
+    rows = yield q(_SELECT + " WHERE k.hash = ? AND" + _LIVE, digest, now_ms)
+    return _key(rows[0], None) if rows else None
+
+
 def list_keys(wanted: KeyFilter, page: Page) -> Op[list[ApiKey]]:
     """Read one page of keys, in the order of their ids unless another is asked for."""
     where: list[Condition] = [
         (f"{column} = ?", (value,))
         for column, value in (
             ("k.org_id", wanted.org_id),
-            ("k.team_id", wanted.team_id),
             ("k.user_id", wanted.user_id),
             ("k.service_account_id", wanted.service_account_id),
             ("k.key_type", wanted.key_type),
@@ -98,6 +113,15 @@ def list_keys(wanted: KeyFilter, page: Page) -> Op[list[ApiKey]]:
         where.append(contains(wanted.search, "k.name", "k.hint"))
     if not wanted.include_revoked:
         where.append(("k.revoked_at_ms IS NULL", ()))
+    if wanted.team_id is not None:
+        where.append(_of_teams((wanted.team_id,)))
+    if wanted.ids is not None:
+        where.append((f"k.id IN ({_marks(wanted.ids)})", wanted.ids))
+    if wanted.name_prefix is not None:
+        # Compared as it is written, unlike a search.
+        where.append(("substr(k.name, 1, ?) = ?", (len(wanted.name_prefix), wanted.name_prefix)))
+    if wanted.seen_by is not None:
+        where.append(_seen_by(wanted.seen_by))
     rows = yield paged(_SELECT, where, SORTS, "k.id", page)
     found = []
     for row in rows:
@@ -106,13 +130,50 @@ def list_keys(wanted: KeyFilter, page: Page) -> Op[list[ApiKey]]:
     return found
 
 
+def _of_teams(ids: tuple[str, ...]) -> Condition:
+    """Give the condition that keys are of one of these teams."""
+    marks = _marks(ids)
+    # The first half is what there are indexes for.
+    return (
+        f"(k.team_id IN ({marks}) OR k.service_account_id IN"  # noqa: S608
+        f" (SELECT id FROM service_accounts WHERE team_id IN ({marks}))) AND {_TEAM} IN ({marks})",
+        ids * 3,
+    )
+
+
+def _seen_by(seer: Seer) -> Condition:
+    """Give the condition that somebody sees keys who does not see all."""
+    found: list[Condition] = [
+        (f"{column} = ?", (value,))
+        for column, value in (
+            ("k.user_id", seer.user_id),
+            ("k.service_account_id", seer.service_account_id),
+            ("k.id", seer.key_id),
+        )
+        if value is not None
+    ]
+    if seer.leads:
+        found.append(_of_teams(seer.leads))
+    if not found:
+        return "1 = 0", ()
+    text = " OR ".join(f"({condition})" for condition, _ in found)
+    return text, tuple(value for _, values in found for value in values)
+
+
+def _marks(values: tuple[str, ...]) -> str:
+    # No list at all is written as one that nothing is in.
+    return ", ".join("?" * len(values)) or "NULL"
+
+
 def update_key(key_id: str, change: KeyChange, revision: int) -> Op[ApiKey | None]:
     """Change a key that is not revoked and still what it was at ``revision``; else ``None``."""
     rows = yield q(
-        "UPDATE api_keys SET revision = revision + 1, name = ?, expires_at_ms = ?"
+        "UPDATE api_keys SET revision = revision + 1, name = ?, expires_at_ms = ?, addresses = ?, tags = ?"
         " WHERE id = ? AND revision = ? AND revoked_at_ms IS NULL RETURNING id",
         change.name,
         change.expires_at_ms,
+        _stored(change.addresses),
+        _stored(dict(change.tags)),
         key_id,
         revision,
     )
@@ -126,8 +187,9 @@ def update_key(key_id: str, change: KeyChange, revision: int) -> Op[ApiKey | Non
 def revoke_key(key_id: str, now_ms: int) -> Op[bool]:
     """Revoke a key for good; ``False`` if there is none that was not revoked before."""
     rows = yield q(
-        "UPDATE api_keys SET revision = revision + 1, revoked_at_ms = ?"
+        "UPDATE api_keys SET revision = revision + 1, revoked_at_ms = ?, updated_at_ms = ?"
         " WHERE id = ? AND revoked_at_ms IS NULL RETURNING id",
+        now_ms,
         now_ms,
         key_id,
     )
@@ -141,10 +203,11 @@ def rotate_key(old_id: str, new: NewSecret, grace_until_ms: int, now_ms: int) ->
     that no race and no forgotten argument can make the new key mightier than the old one.
     """
     rows = yield q(
-        "UPDATE api_keys SET revision = revision + 1, expires_at_ms ="
+        "UPDATE api_keys SET revision = revision + 1, updated_at_ms = ?, expires_at_ms ="
         " CASE WHEN expires_at_ms IS NULL OR expires_at_ms > ? THEN ? ELSE expires_at_ms END"
         " WHERE id = ? AND revoked_at_ms IS NULL AND (expires_at_ms IS NULL OR expires_at_ms > ?)"
         " RETURNING id",
+        now_ms,
         grace_until_ms,
         grace_until_ms,
         old_id,
@@ -169,6 +232,9 @@ def rotate_key(old_id: str, new: NewSecret, grace_until_ms: int, now_ms: int) ->
                 scopes=old.scopes,
                 limits=old.limits,
                 models=old.models,
+                addresses=old.addresses,
+                tags=old.tags,
+                created_by=new.created_by,
             ),
             now_ms,
         )
@@ -215,7 +281,15 @@ def _key(row: Row, models: frozenset[str] | None) -> ApiKey:
         limits=limits_rows.from_row(row[17:22]),
         models=models,
         revision=row[16],
+        addresses=() if row[22] is None else tuple(json.loads(row[22])),
+        tags={} if row[23] is None else json.loads(row[23]),
+        created_by=row[24],
+        updated_at_ms=row[25],
     )
+
+
+def _stored(value: Any) -> str | None:
+    return json.dumps(value, separators=(",", ":"), sort_keys=True) if value else None
 
 
 def _role(key_type: str, team_id: str | None, system_admin: bool, membership: str | None) -> str:
@@ -223,4 +297,7 @@ def _role(key_type: str, team_id: str | None, system_admin: bool, membership: st
         return "team_admin"
     if key_type == "sa_key":
         return "team_admin" if team_id is not None else "org_admin"
-    return "system_admin" if system_admin else membership or "member"
+    if system_admin:
+        return "system_admin"
+    # Who leads a team is written with the team.
+    return "org_admin" if membership == "org_admin" else "member"
