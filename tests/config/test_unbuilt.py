@@ -19,7 +19,6 @@ class UnbuiltTests(SynchronousTestCase):
             ("server: {admin: {tls: {enabled: true, cert: a, key: b}}}", "server.admin.tls.enabled"),
             ("redis: {enabled: true}", "redis.enabled"),
             ("mcp_servers: [{name: a, alias: a, url: 'http://h'}]", "mcp_servers"),
-            ("settings: {sso: {enabled: true}}", "settings.sso.enabled"),
             ("settings: {otel: {enabled: true}}", "settings.otel.enabled"),
             ("settings: {audit: {enabled: true}}", "settings.audit.enabled"),
             ("settings: {pii: {enabled: true}}", "settings.pii.enabled"),

@@ -10,6 +10,7 @@ from voidllm.config.errors import Path
 from voidllm.config.model_rules import check_models
 from voidllm.config.root import Config
 from voidllm.config.server import TLS
+from voidllm.config.sso_rules import check_sso
 from voidllm.config.unbuilt import unbuilt
 from voidllm.config.urls import url_fault
 
@@ -46,6 +47,7 @@ def check(config: Config) -> Iterator[tuple[Path, str]]:
     if config.workers != 1 and server.front == "twisted":
         yield ("server", "front"), "must be fast with more than one worker: twisted.web has the control plane"
     yield from check_models(config.models)
+    yield from check_sso(config.settings.sso)
     yield from unbuilt(config)
 
 

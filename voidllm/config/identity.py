@@ -8,7 +8,7 @@ from typing import Annotated
 from attrs import frozen
 
 from voidllm.config.fields import OneOf, key, section
-from voidllm.config.kinds import Line, Name, Secret
+from voidllm.config.kinds import Line, Name, Network, Secret
 
 
 @frozen(kw_only=True)
@@ -21,21 +21,44 @@ class Bootstrap:
 
 
 @frozen(kw_only=True)
+class GroupRule:
+    """What being in a group gives in the organisation."""
+
+    group: Name = key("", "Name of the group, as the provider writes it.")
+    role: Annotated[str, OneOf(("", "member", "org_admin"))] = key("", "Role in the organisation.")
+    team: Name = key("", "Slug of a team of the organisation.")
+    team_role: Annotated[str, OneOf(("member", "team_admin"))] = key("member", "Role in that team.")
+
+
+@frozen(kw_only=True)
 class SSO:
     """Single sign-on with OpenID Connect."""
 
     enabled: bool = key(False, "Offer single sign-on.")
-    issuer: Line = key("", "URL of the identity provider.")
+    issuer: Line = key("", "URL of the identity provider, exactly as it calls itself.", show="url")
     client_id: Name = key("", "As registered there.")
     client_secret: Secret = key("", "As registered there.", show="secret")
-    redirect_url: Line = key("", "Where the provider sends people back to.")
+    redirect_url: Line = key(
+        "", "Where the provider sends people back to: this gateway's `/api/v1/auth/oidc/callback`."
+    )
     scopes: tuple[Name, ...] = key(("openid", "email", "profile"), "What is asked for.")
-    allowed_domains: tuple[Name, ...] = key((), "Mail domains let in.")
+    allowed_domains: tuple[Name, ...] = key((), "Mail domains let in; empty lets in every one.")
     auto_provision: bool = key(False, "Create users at their first sign-on.")
-    default_role: Annotated[str, OneOf(("member", "team_admin"))] = key("member", "Role of such users.")
-    default_org: Name = key("", "Organisation of such users.")
-    group_sync: bool = key(False, "Take teams from groups.")
+    default_role: Annotated[str, OneOf(("member", "team_admin"))] = key(
+        "member", "Role of such users; `team_admin` is the same as `member`, as teams have their own roles."
+    )
+    default_org: Name = key("", "Slug of the organisation of such users; default: the oldest one.")
+    group_sync: bool = key(
+        False, "Make memberships follow the groups at each sign-on; what a group gave goes with it."
+    )
     group_claim: Name = key("groups", "Claim that holds the groups.")
+    group_rules: tuple[GroupRule, ...] = key(
+        (), "What groups give. Without any, a group stands for the team whose slug it is."
+    )
+    ca_file: Line = key("", "PEM file of the authorities that sign providers' certificates.", path=True)
+    private_networks: tuple[Network, ...] = key(
+        (), "Networks that providers of organisations may be in, besides public addresses."
+    )
 
 
 @frozen(kw_only=True)

@@ -20,7 +20,6 @@ def unbuilt(config: Config) -> Iterator[tuple[Path, str]]:
         (server.admin.tls.enabled, ("server", "admin", "tls", "enabled")),
         (config.redis.enabled, ("redis", "enabled")),
         (bool(config.mcp_servers), ("mcp_servers",)),
-        (settings.sso.enabled, ("settings", "sso", "enabled")),
         (settings.otel.enabled, ("settings", "otel", "enabled")),
         (settings.pii.enabled, ("settings", "pii", "enabled")),
         (settings.mcp.code_mode.enabled, ("settings", "mcp", "code_mode", "enabled")),

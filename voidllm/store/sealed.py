@@ -36,4 +36,5 @@ SEALED: tuple[Sealed, ...] = (
     Sealed("meta", "value", "name", f"name = '{DIGEST_KEY}'"),
     Sealed("credentials", "api_key"),
     Sealed("deployments", "api_key"),
+    Sealed("org_sso", "client_secret", "org_id"),
 )
