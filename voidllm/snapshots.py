@@ -75,6 +75,7 @@ def build_snapshot(
             expires_at_ms=key.expires_at_ms,
             counted=tuple(counted),
             access=_access(key, stored),
+            networks=key.addresses,
         )
     aliases = Aliases(stored.team_aliases, stored.org_aliases, catalogue.aliases)
     return Snapshot(version, keys, catalogue.models, aliases)

@@ -213,7 +213,7 @@ class AccessSuite:
         old = await self.store.create_key(key(first.org, first.admin, limits=LIMITS, models=frozenset()), NOW)
         fresh = secret(expires_at_ms=NOW + 900)
         new = await self.store.rotate_key(old.id, fresh, NOW + 100, NOW + 1)
-        own = ("id", "hash", "hint", "expires_at_ms", "created_at_ms")
+        own = ("id", "hash", "hint", "expires_at_ms", "created_at_ms", "updated_at_ms")
         self.assertEqual(evolve(new, **{name: getattr(old, name) for name in own}), old)
         self.assertEqual((new.id, new.hash, new.expires_at_ms), (fresh.id, fresh.hash, NOW + 900))
         self.assertEqual((await self.store.get_key(old.id)).expires_at_ms, NOW + 100)

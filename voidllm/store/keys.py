@@ -47,7 +47,7 @@ _LIVE = (
 SORTS: Mapping[str, str] = {"created_at": "k.id", "name": "k.name"}
 
 _INSERT = (
-    "INSERT INTO api_keys (id, hash, hint, key_type, name, org_id, team_id, user_id, service_account_id,"
+    "INSERT INTO api_keys (id, hash, hint, key_type, name, org_id, team_id, user_id, service_account_id,"  # noqa: S608
     " scopes, created_at_ms, expires_at_ms, addresses, tags, created_by, updated_at_ms)"
     f" VALUES ({', '.join('?' * 16)})"
 )

@@ -21,7 +21,8 @@ DEFAULT_SCOPES = frozenset({"inference"})
 class Org:
     """An organisation, the outermost tenant.
 
-    :ivar slug: unique among organisations, deleted ones included.
+    :ivar slug: unique among organisations that are not deleted.
+    :ivar timezone: name of the IANA time zone that its days begin in.
     """
 
     id: str
@@ -29,6 +30,7 @@ class Org:
     slug: str
     created_at_ms: int
     limits: Limits = NO_LIMITS
+    timezone: str = "UTC"
 
 
 @frozen
@@ -48,6 +50,7 @@ class User:
     """A person who may log in.
 
     :ivar password_hash: whatever :mod:`voidllm.auth` made, or ``None`` for no password.
+    :ivar auth_provider: ``local`` or ``oidc``.
     """
 
     id: str
@@ -56,17 +59,23 @@ class User:
     created_at_ms: int
     password_hash: str | None = field(default=None, repr=False)
     is_system_admin: bool = False
+    must_change_password: bool = False
+    auth_provider: str = "local"
 
 
 @frozen
 class ServiceAccount:
-    """A program that acts on its own; of one team, or of a whole organisation."""
+    """A program that acts on its own; of one team, or of a whole organisation.
+
+    :ivar created_by: the user who made it, if it was a person.
+    """
 
     id: str
     org_id: str
     name: str
     created_at_ms: int
     team_id: str | None = None
+    created_by: str | None = None
 
 
 @frozen
@@ -99,6 +108,9 @@ class NewKey:
     :ivar hash: lower-case hex of the HMAC-SHA256 of the key; the key itself is never stored.
     :ivar hint: its first six and last four characters.
     :ivar models: canonical names that it may use, empty for none, ``None`` for no restriction.
+    :ivar addresses: networks that it may be used from, see :mod:`voidllm.core.networks`; empty for all.
+    :ivar tags: names and values that its usage is reported by.
+    :ivar created_by: the user who made it, if it was a person.
     """
 
     id: str
@@ -114,6 +126,9 @@ class NewKey:
     limits: Limits = NO_LIMITS
     models: frozenset[str] | None = None
     expires_at_ms: int | None = None
+    addresses: tuple[str, ...] = ()
+    tags: Mapping[str, str] = field(factory=dict)
+    created_by: str | None = None
 
 
 @frozen
@@ -121,12 +136,14 @@ class NewSecret:
     """What a rotated key gets anew; all the rest it takes over from its predecessor.
 
     :ivar hash: lower-case hex of the HMAC-SHA256 of the key.
+    :ivar created_by: the user who rotates it, if it is a person.
     """
 
     id: str
     hash: str = field(repr=False)
     hint: str
     expires_at_ms: int | None = None
+    created_by: str | None = None
 
 
 @frozen
@@ -135,13 +152,15 @@ class ApiKey(NewKey):
 
     :ivar role: ``member``, ``team_admin``, ``org_admin`` or ``system_admin``; derived from
         the owner when the row is read, never stored with the key.
-    :ivar revision: greater after every change of the key.
+    :ivar revision: greater after every change of the key, its limits and its access list.
+    :ivar updated_at_ms: when it was last changed, 0 for never.
     """
 
     role: str = "member"
     created_at_ms: int = 0
     revoked_at_ms: int | None = None
     revision: int = 1
+    updated_at_ms: int = 0
 
 
 @frozen
@@ -152,6 +171,21 @@ class KeyChange:
     limits: Limits
     models: frozenset[str] | None
     expires_at_ms: int | None
+    addresses: tuple[str, ...] = ()
+    tags: Mapping[str, str] = field(factory=dict)
+
+
+@frozen
+class Seer:
+    """Who sees some keys of an organisation: their own, and those of teams that they lead.
+
+    :ivar key_id: the key that they came with.
+    """
+
+    user_id: str | None = None
+    service_account_id: str | None = None
+    key_id: str | None = None
+    leads: tuple[str, ...] = ()
 
 
 @frozen
@@ -159,6 +193,9 @@ class KeyFilter:
     """Which keys a list is of; ``None`` restricts nothing.
 
     :ivar search: is in the name or the hint.
+    :ivar ids: those alone.
+    :ivar name_prefix: what the name begins with.
+    :ivar seen_by: somebody who does not see all of them.
     """
 
     org_id: str | None = None
@@ -168,6 +205,9 @@ class KeyFilter:
     key_type: str | None = None
     search: str | None = None
     include_revoked: bool = False
+    ids: tuple[str, ...] | None = None
+    name_prefix: str | None = None
+    seen_by: Seer | None = None
 
 
 @frozen
