@@ -20,8 +20,8 @@ _MEMBER = (
 # slugs may then be somebody else's.
 _SLUG = "CASE WHEN deleted_at_ms IS NULL THEN slug END"
 _NAMES: Mapping[str, str] = {
-    "org": f"SELECT id, name, {_SLUG}, NULL FROM organizations WHERE id IN ",
-    "team": f"SELECT id, name, {_SLUG}, NULL FROM teams WHERE id IN ",
+    "org": f"SELECT id, name, {_SLUG}, NULL FROM organizations WHERE id IN ",  # noqa: S608
+    "team": f"SELECT id, name, {_SLUG}, NULL FROM teams WHERE id IN ",  # noqa: S608
     "user": "SELECT id, name, NULL, email FROM users WHERE id IN ",
     "service_account": "SELECT id, name, NULL, NULL FROM service_accounts WHERE id IN ",
 }

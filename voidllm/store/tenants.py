@@ -14,7 +14,7 @@ _TABLES = {"org": "organizations", "team": "teams"}
 
 #: Live organisations with their limits, for :func:`org_of`.
 SELECT_ORGS = (
-    f"SELECT o.id, o.name, o.slug, o.created_at_ms, {limits_rows.COLUMNS} FROM organizations o"  # noqa: S608
+    f"SELECT o.id, o.name, o.slug, o.created_at_ms, o.timezone, {limits_rows.COLUMNS} FROM organizations o"  # noqa: S608
     " LEFT JOIN scope_limits l ON l.scope_kind = 'org' AND l.scope_id = o.id"
     " WHERE o.deleted_at_ms IS NULL"
 )
@@ -37,10 +37,13 @@ _EXISTS = {
 def create_org(org: Org) -> Op[Org]:
     """Insert an organisation with its limits."""
     yield q(
-        "INSERT INTO organizations (id, name, slug, created_at_ms) VALUES (?, ?, ?, ?)",
+        "INSERT INTO organizations (id, name, slug, timezone, created_at_ms, updated_at_ms)"
+        " VALUES (?, ?, ?, ?, ?, ?)",
         org.id,
         org.name,
         org.slug,
+        org.timezone,
+        org.created_at_ms,
         org.created_at_ms,
     )
     yield from limits_rows.put("org", org.id, org.limits)
@@ -51,11 +54,12 @@ def create_team(team: Team) -> Op[Team]:
     """Insert a team with its limits."""
     yield from _demand("org", team.org_id)
     yield q(
-        "INSERT INTO teams (id, org_id, name, slug, created_at_ms) VALUES (?, ?, ?, ?, ?)",
+        "INSERT INTO teams (id, org_id, name, slug, created_at_ms, updated_at_ms) VALUES (?, ?, ?, ?, ?, ?)",
         team.id,
         team.org_id,
         team.name,
         team.slug,
+        team.created_at_ms,
         team.created_at_ms,
     )
     yield from limits_rows.put("team", team.id, team.limits)
@@ -65,13 +69,16 @@ def create_team(team: Team) -> Op[Team]:
 def create_user(user: User, org_id: str | None, role: str) -> Op[User]:
     """Insert a user and, with ``org_id``, the membership there."""
     yield q(
-        "INSERT INTO users (id, email, name, password_hash, is_system_admin, created_at_ms)"
-        " VALUES (?, ?, ?, ?, ?, ?)",
+        "INSERT INTO users (id, email, name, password_hash, is_system_admin, must_change_password,"
+        " auth_provider, created_at_ms, updated_at_ms) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
         user.id,
         user.email,
         user.name,
         user.password_hash,
         int(user.is_system_admin),
+        int(user.must_change_password),
+        user.auth_provider,
+        user.created_at_ms,
         user.created_at_ms,
     )
     if org_id is not None:
@@ -92,11 +99,14 @@ def create_service_account(account: ServiceAccount) -> Op[ServiceAccount]:
     if account.team_id is not None:
         yield from _demand("team", account.team_id)
     yield q(
-        "INSERT INTO service_accounts (id, org_id, team_id, name, created_at_ms) VALUES (?, ?, ?, ?, ?)",
+        "INSERT INTO service_accounts (id, org_id, team_id, name, created_by, created_at_ms, updated_at_ms)"
+        " VALUES (?, ?, ?, ?, ?, ?, ?)",
         account.id,
         account.org_id,
         account.team_id,
         account.name,
+        account.created_by,
+        account.created_at_ms,
         account.created_at_ms,
     )
     return account
@@ -144,8 +154,8 @@ def _demand(kind: str, scope_id: str) -> Op[None]:
 
 def org_of(row: Row) -> Org:
     """Make an organisation of a row of :data:`SELECT_ORGS`."""
-    id_, name, slug, created, *limits = row
-    return Org(id_, name, slug, created, limits_rows.from_row(tuple(limits)))
+    id_, name, slug, created, timezone, *limits = row
+    return Org(id_, name, slug, created, limits_rows.from_row(tuple(limits)), timezone)
 
 
 def team_of(row: Row) -> Team:
