@@ -42,6 +42,7 @@ class EveryDeclaredError(AdminCase):
         contract.SEEN.clear()
         self.samples = samples()
         await self.mint("plain", self.org, user_id=self.admin.id, scopes=frozenset({"inference"}))
+        await self.mint("elsewhere", self.org, user_id=self.admin.id, addresses=("192.0.2.0/24",))
         await self.publish()
         for route in ROUTES:
             for code in codes_of(route):
@@ -75,6 +76,9 @@ class EveryDeclaredError(AdminCase):
 
     async def _forbidden(self, route: Route) -> None:
         await self.send(route, who="plain")
+
+    async def _address_not_allowed(self, route: Route) -> None:
+        await self.send(route, who="elsewhere")
 
     async def _password_change_required(self, route: Route) -> None:
         async def unready(*_: Any) -> Actor:

@@ -30,7 +30,9 @@ PROBLEMS: Mapping[str, tuple[int, str]] = {
     "bad_request": (400, "a field is wrong, unknown or missing; `param` names it"),
     "bad_configuration": (400, "the configuration file has a mistake; the message names place and key"),
     "unauthorized": (401, "there is no API key, or none that is known and alive"),
+    "totp_required": (401, "the password is right, and a one-time code is needed as well"),
     "forbidden": (403, "the key lacks the scope or the role, or it is about somebody of a higher role"),
+    "address_not_allowed": (403, "the API key may not be used from the client's address"),
     "password_change_required": (403, "the password must be changed before anything else"),
     "not_found": (404, "there is no such thing, or it is not the caller's"),
     "conflict": (409, "the thing is not in a state that allows this"),
@@ -214,7 +216,7 @@ def codes_of(route: Route) -> tuple[str, ...]:
     if not route.operators_only:
         found.add("not_ready")
     if route.role is not None and not route.operators_only:
-        found |= {"unauthorized", "forbidden"}
+        found |= {"unauthorized", "forbidden", "address_not_allowed"}
         if not route.unready:
             found.add("password_change_required")
     if route.stored:

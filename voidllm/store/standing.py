@@ -17,6 +17,7 @@ class Standing:
     :ivar orgs: organisation to the role there, for each that the bearer acts in.
     :ivar teams: team to the role there: ``member`` or ``team_admin``.
     :ivar scopes: what the key is for.
+    :ivar addresses: networks that the key may be used from; empty for all.
     """
 
     scopes: frozenset[str]
@@ -31,7 +32,7 @@ class Standing:
     key_type: str | None = None
     team_id: str | None = None
     service_account_id: str | None = None
-    addresses: tuple[str, ...] | None = None
+    addresses: tuple[str, ...] = ()
 
 
 def orgs_of(user_id: str) -> Op[dict[str, str]]:
@@ -75,6 +76,7 @@ def of_key(digest: str, now_ms: int) -> Op[Standing | None]:
         key_type=key.key_type,
         team_id=key.team_id,
         service_account_id=key.service_account_id,
+        addresses=key.addresses,
     )
     if key.user_id is None:
         if key.team_id is None:
