@@ -11,7 +11,7 @@ from twisted.logger import Logger
 
 from voidllm.admin.app import AdminContext
 from voidllm.bootstrap import FirstCredentials, bootstrap, box_id
-from voidllm.config import Config, build_models, global_aliases
+from voidllm.config import Config, build_models, global_aliases, join
 from voidllm.core.crypto import KEY_BYTES, KeyDigester, key_check_value
 from voidllm.core.errors import StateError, StateInUse, StoreBusy, StoreTimeout, StoreUnavailable
 from voidllm.core.keyfile import configured_keys
@@ -26,6 +26,7 @@ from voidllm.snapshots import Catalogue, SnapshotPublisher, retry_s
 from voidllm.statelock import take
 from voidllm.store import open_store
 from voidllm.store.sealed import DIGEST_KEY, KEY_CHECK
+from voidllm.stored_models import StoredModels
 from voidllm.unlocking import digest_key, find_keyring, seal_digest_key
 from voidllm.upstreams import Upstreams
 from voidllm.usage.batcher import UsageBatcher, UsageCounters
@@ -137,6 +138,7 @@ class Gateway:
         self._environ = environ
         self._collect = collect
         self._publisher: SnapshotPublisher | None = None
+        self._stored: StoredModels | None = None
         self._stopping = False
         self._lock_fd = -1
 
@@ -167,6 +169,8 @@ class Gateway:
             journal = await self._open_usage(box)
             self.prices.on_ready.append(self._catalogue_changed)
             self._owned(self.prices.load(), "prices could not be loaded")
+            self._stored = StoredModels(world, state_dir, self.store, self.keyring, self._catalogue_changed)
+            await self._with_store(self._stored.start)
             catalogue = self._catalogue()
             self._publisher = SnapshotPublisher(
                 world, self.store, self.holder, catalogue, self._collect, self._fleet.cells
@@ -287,6 +291,8 @@ class Gateway:
         """Take over what of a new configuration can be taken over at run time."""
         self.config = config
         self.keyring.know(self._configured_keys())
+        if self._stored is not None:
+            self._stored.reread()
         self.plane.reload(proxy_settings(config))
         self._catalogue_changed()
 
@@ -310,8 +316,10 @@ class Gateway:
         return self.config.redacted()
 
     def _catalogue(self) -> Catalogue:
-        models = build_models(self.config, partial(price_of, self.prices), self._environ)
-        return Catalogue(models, global_aliases(self.config))
+        stored = () if self._stored is None else self._stored.models
+        served, _ = join(self.config.models, stored)
+        models = build_models(self.config, partial(price_of, self.prices), self._environ, served)
+        return Catalogue(models, global_aliases(served))
 
     def _catalogue_changed(self) -> None:
         if self._publisher is not None:
@@ -337,6 +345,8 @@ class Gateway:
         self.drain()
         if self._publisher is not None:
             self._publisher.stop()
+        if self._stored is not None:
+            self._stored.stop()
         await self.plane.close()
         if self.batcher is not None and self.batcher.running:
             await self.batcher.stopService()

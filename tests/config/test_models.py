@@ -132,7 +132,7 @@ class CatalogueTests(SynchronousTestCase):
         self.assertEqual((model.price, model.max_context_tokens), (Price("v", 1), 5))
         self.assertIsNone(models["a"].deployments[0].timeout_ms)
         self.assertEqual(models["a"].deployments[0].base_url, "")
-        self.assertEqual(global_aliases(config), {"x": "b", "y": "b"})
+        self.assertEqual(global_aliases(config.models), {"x": "b", "y": "b"})
         self.assertEqual(sorted(asked), [("demo", "a"), ("openai", "b")])
 
     def test_deployment(self) -> None:

@@ -3,7 +3,7 @@
 Pure: nothing here imports Twisted, and only :func:`load_config` reads a file.
 """
 
-from voidllm.config.catalogue import build_models, global_aliases
+from voidllm.config.catalogue import build_models, global_aliases, join
 from voidllm.config.durations import Duration, parse_duration
 from voidllm.config.errors import ConfigErrors, Problem
 from voidllm.config.load import from_environment, load_config, parse_config
@@ -22,6 +22,7 @@ __all__ = [
     "diff_needs_restart",
     "from_environment",
     "global_aliases",
+    "join",
     "load_config",
     "parse_config",
     "parse_duration",

@@ -1,8 +1,10 @@
-"""From the configured models to those that the data plane knows."""
+"""From the configured models, and the stored ones beside them, to those that the data plane knows."""
 
 from __future__ import annotations
 
-from typing import Callable, Mapping
+from typing import Callable, Mapping, Sequence
+
+from attrs import evolve
 
 from voidllm.config.models import Endpoint, ModelConfig, ModelTLS, Pricing
 from voidllm.config.proxies import proxy_for
@@ -13,21 +15,47 @@ from voidllm.core.model import SYSTEM_TLS, Deployment, Model, Price, UpstreamTLS
 PriceOf = Callable[[str, str, Pricing], Price | None]
 
 
+def join(
+    configured: Sequence[ModelConfig], stored: Sequence[ModelConfig]
+) -> tuple[tuple[ModelConfig, ...], dict[str, tuple[str, ...]]]:
+    """Put the stored models beside the configured ones, which win wherever both have a name.
+
+    :returns: all models that are served, and of each stored model that is not served as it is
+        stored, by its name, the names that are a configured model's; its own among them means
+        that it is not served at all.
+    """
+    known = {name for model in configured for name in (model.name, *model.aliases)}
+    served = list(configured)
+    hidden: dict[str, tuple[str, ...]] = {}
+    for model in stored:
+        lost = tuple(name for name in (model.name, *model.aliases) if name in known)
+        if lost:
+            hidden[model.name] = lost
+        if model.name not in known:
+            served.append(evolve(model, aliases=tuple(one for one in model.aliases if one not in known)))
+    return tuple(served), hidden
+
+
 def build_models(
-    config: Config, price_of: PriceOf, environ: Mapping[str, str] | None = None
+    config: Config,
+    price_of: PriceOf,
+    environ: Mapping[str, str] | None = None,
+    models: Sequence[ModelConfig] | None = None,
 ) -> dict[str, Model]:
-    """Give every configured model by its canonical name, sorted.
+    """Give every model by its canonical name, sorted.
 
     :param price_of: says what tokens cost; configured numbers come first, so it gets those.
     :param environ: where ``HTTPS_PROXY`` and ``NO_PROXY`` are looked up when the file names no proxy.
+    :param models: which ones, if not those of the configuration alone.
     """
-    found = (_model(config, model, price_of, environ or {}) for model in config.models)
+    wanted = config.models if models is None else models
+    found = (_model(config, model, price_of, environ or {}) for model in wanted)
     return {model.name: model for model in sorted(found, key=lambda model: model.name)}
 
 
-def global_aliases(config: Config) -> dict[str, str]:
-    """Give ``alias -> canonical name`` of all models."""
-    return {alias: model.name for model in config.models for alias in model.aliases}
+def global_aliases(models: Sequence[ModelConfig]) -> dict[str, str]:
+    """Give ``alias -> canonical name`` of all ``models``."""
+    return {alias: model.name for model in models for alias in model.aliases}
 
 
 def _model(config: Config, model: ModelConfig, price_of: PriceOf, environ: Mapping[str, str]) -> Model:
