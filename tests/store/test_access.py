@@ -390,4 +390,4 @@ class RoleTests(SynchronousTestCase):
     def test_same_rule(self) -> None:
         """The role that a key is made with is the one that it is read with."""
         for case in product(PREFIXES, (None, "team"), (False, True), (None, "member", "org_admin")):
-            self.assertEqual(keys._role(*case), role_of_key(*case), case)
+            self.assertEqual(keys.role_of(*case), role_of_key(*case), case)

@@ -14,29 +14,29 @@ from voidllm.store.records import ApiKey, KeyChange, KeyFilter, NewKey, NewSecre
 from voidllm.store.statements import PAGE, Op, Row, q
 
 # A service account's key is of the account's team, whatever the key's own row says.
-_TEAM = "CASE WHEN k.service_account_id IS NULL THEN k.team_id ELSE s.team_id END"
+TEAM = "CASE WHEN k.service_account_id IS NULL THEN k.team_id ELSE s.team_id END"
 
 _COLUMNS = (
-    f"k.id, k.hash, k.hint, k.key_type, k.name, k.org_id, {_TEAM}, k.user_id, k.service_account_id,"
+    f"k.id, k.hash, k.hint, k.key_type, k.name, k.org_id, {TEAM}, k.user_id, k.service_account_id,"
     " k.scopes, k.created_at_ms, k.expires_at_ms, k.revoked_at_ms, u.is_system_admin, m.role, a.scope_id,"
     f" k.revision, {limits_rows.COLUMNS}, k.addresses, k.tags, k.created_by, k.updated_at_ms"
 )
 
-_FROM = (
+FROM = (
     " FROM api_keys k"
     " JOIN organizations o ON o.id = k.org_id"
     " LEFT JOIN users u ON u.id = k.user_id"
     " LEFT JOIN service_accounts s ON s.id = k.service_account_id"
-    f" LEFT JOIN teams t ON t.id = {_TEAM}"
+    f" LEFT JOIN teams t ON t.id = {TEAM}"
     " LEFT JOIN org_memberships m ON m.org_id = k.org_id AND m.user_id = k.user_id"
     " LEFT JOIN scope_limits l ON l.scope_kind = 'key' AND l.scope_id = k.id"
     " LEFT JOIN access_lists a ON a.scope_kind = 'key' AND a.scope_id = k.id"
 )
 
-_SELECT = "SELECT " + _COLUMNS + _FROM
+_SELECT = "SELECT " + _COLUMNS + FROM
 
 # An owner that is gone takes its keys along, whatever else is known of them.
-_LIVE = (
+LIVE = (
     " k.revoked_at_ms IS NULL AND (k.expires_at_ms IS NULL OR k.expires_at_ms > ?)"
     " AND o.deleted_at_ms IS NULL AND t.deleted_at_ms IS NULL"
     " AND u.deleted_at_ms IS NULL AND s.deleted_at_ms IS NULL"
@@ -69,14 +69,14 @@ def create_key(new: NewKey, now_ms: int) -> Op[ApiKey]:
         " ".join(sorted(new.scopes)),
         now_ms,
         new.expires_at_ms,
-        _stored(new.addresses),
-        _stored(dict(new.tags)),
+        stored(new.addresses),
+        stored(dict(new.tags)),
         new.created_by,
         now_ms,
     )
     yield from limits_rows.put("key", new.id, new.limits)
     yield from access_rows.put_access("key", new.id, new.models)
-    rows = yield q(_SELECT + " WHERE k.id = ? AND" + _LIVE, new.id, now_ms)
+    rows = yield q(_SELECT + " WHERE k.id = ? AND" + LIVE, new.id, now_ms)
     if not rows:
         raise StoreConflict("the key has expired already, or its owner is gone")
     return _key(rows[0], new.models)
@@ -93,7 +93,7 @@ def get_key(key_id: str) -> Op[ApiKey | None]:
 
 def find_live(digest: str, now_ms: int) -> Op[ApiKey | None]:
     """Read the key with this digest if it may be used now, without its access list."""
-    rows = yield q(_SELECT + " WHERE k.hash = ? AND" + _LIVE, digest, now_ms)
+    rows = yield q(_SELECT + " WHERE k.hash = ? AND" + LIVE, digest, now_ms)
     return _key(rows[0], None) if rows else None
 
 
@@ -136,7 +136,7 @@ def _of_teams(ids: tuple[str, ...]) -> Condition:
     # The first half is what there are indexes for.
     return (
         f"(k.team_id IN ({marks}) OR k.service_account_id IN"  # noqa: S608
-        f" (SELECT id FROM service_accounts WHERE team_id IN ({marks}))) AND {_TEAM} IN ({marks})",
+        f" (SELECT id FROM service_accounts WHERE team_id IN ({marks}))) AND {TEAM} IN ({marks})",
         ids * 3,
     )
 
@@ -172,8 +172,8 @@ def update_key(key_id: str, change: KeyChange, revision: int) -> Op[ApiKey | Non
         " WHERE id = ? AND revision = ? AND revoked_at_ms IS NULL RETURNING id",
         change.name,
         change.expires_at_ms,
-        _stored(change.addresses),
-        _stored(dict(change.tags)),
+        stored(change.addresses),
+        stored(dict(change.tags)),
         key_id,
         revision,
     )
@@ -247,7 +247,7 @@ def live_keys(now_ms: int) -> Op[list[ApiKey]]:
     after = ""
     while True:
         rows = yield q(
-            _SELECT + " WHERE k.id > ? AND" + _LIVE + " ORDER BY k.id LIMIT ?", after, now_ms, PAGE
+            _SELECT + " WHERE k.id > ? AND" + LIVE + " ORDER BY k.id LIMIT ?", after, now_ms, PAGE
         )
         found += [_key(row, None) for row in rows]
         if len(rows) < PAGE:
@@ -277,7 +277,7 @@ def _key(row: Row, models: frozenset[str] | None) -> ApiKey:
         created_at_ms=row[10],
         expires_at_ms=row[11],
         revoked_at_ms=row[12],
-        role=_role(row[3], row[6], bool(row[13]), row[14]),
+        role=role_of(row[3], row[6], bool(row[13]), row[14]),
         limits=limits_rows.from_row(row[17:22]),
         models=models,
         revision=row[16],
@@ -288,11 +288,12 @@ def _key(row: Row, models: frozenset[str] | None) -> ApiKey:
     )
 
 
-def _stored(value: Any) -> str | None:
+def stored(value: Any) -> str | None:
+    """Give a list or an object as it is kept, ``None`` if it is empty."""
     return json.dumps(value, separators=(",", ":"), sort_keys=True) if value else None
 
 
-def _role(key_type: str, team_id: str | None, system_admin: bool, membership: str | None) -> str:
+def role_of(key_type: str, team_id: str | None, system_admin: bool, membership: str | None) -> str:
     if key_type == "team_key":
         return "team_admin"
     if key_type == "sa_key":
