@@ -19,12 +19,16 @@ DOMAIN = re.compile(r"([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\.)*[a-z0-9]([a-z0-9-]{
 _PATH: Path = ("settings", "sso")
 
 
-def provider_url_fault(url: str) -> str | None:
+def provider_url_fault(url: str, query: bool = False) -> str | None:
     """Say what keeps the URL of a provider, or the one that it sends people back to, from being used.
 
     Without TLS anybody on the way could be anybody; on one machine there is no way.
+
+    :param query: whether it may have a query.
     """
-    fault = url_fault(url, ("https", "http"))
+    fault = url_fault(url.partition("?")[0] if query and "#" not in url else url, ("https", "http"))
+    if fault is None and not (url.isascii() and url.isprintable() and " " not in url):
+        return "must be a URL in plain ASCII"
     if fault is None and urlsplit(url).scheme == "http" and not _this_machine(urlsplit(url).hostname or ""):
         return "must be https, or http on this very machine (localhost)"
     return fault
