@@ -55,6 +55,6 @@ class AdminContext:
     trusted: TrustedProxies = TrustedProxies()
     began_s: float = 0.0
     secrets: Keyring = field(factory=Keyring, repr=False)
-    sessions: SessionRules = SessionRules()
+    sessions: SessionRules = field(factory=SessionRules)
     passwords: Passwords = field(default=Factory(_passwords, takes_self=True), repr=False)
     forget_first_password: Callable[[], Deferred[Any]] = _nothing_to_do

@@ -5,7 +5,8 @@ from __future__ import annotations
 from voidllm.auth.keys import looks_like_key
 from voidllm.core.errors import Refusal
 
-_HEADERS = frozenset({b"authorization", b"x-api-key", b"api-key"})
+#: Where a key may be.
+CREDENTIAL_HEADERS = frozenset({b"authorization", b"x-api-key", b"api-key"})
 _AUTHORIZATION = b"authorization"
 _BEARER = b"bearer"
 
@@ -22,7 +23,7 @@ def find_credential(headers: list[tuple[bytes, bytes]]) -> bytes:
     """
     found: bytes | None = None
     for name, value in headers:
-        if name in _HEADERS:
+        if name in CREDENTIAL_HEADERS:
             if name == _AUTHORIZATION:
                 key = _bearer(value)
             else:

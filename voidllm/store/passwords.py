@@ -19,6 +19,7 @@ class Account:
 
     :ivar password_hash: ``None`` for somebody who cannot log in with a password.
     :ivar auth_provider: ``local``, or who else vouches for the user.
+    :ivar org_id: the organisation that the user has belonged to for longest.
     """
 
     id: str
@@ -28,11 +29,14 @@ class Account:
     auth_provider: str
     is_system_admin: bool
     must_change_password: bool
+    org_id: str | None
 
 
 _SELECT = (
-    "SELECT id, email, name, password_hash, auth_provider, is_system_admin, must_change_password FROM users"
-    " WHERE deleted_at_ms IS NULL"
+    "SELECT id, email, name, password_hash, auth_provider, is_system_admin, must_change_password,"
+    " (SELECT m.org_id FROM org_memberships m JOIN organizations o ON o.id = m.org_id"
+    " WHERE m.user_id = users.id AND o.deleted_at_ms IS NULL ORDER BY m.created_at_ms, m.org_id LIMIT 1)"
+    " FROM users WHERE deleted_at_ms IS NULL"
 )
 
 
@@ -185,5 +189,5 @@ def first_password(changed_by: str | None = None) -> Op[str | None]:
 
 
 def _account(row: Row) -> Account:
-    id_, email, name, password_hash, provider, system_admin, must_change = row
-    return Account(id_, email, name, password_hash, provider, bool(system_admin), bool(must_change))
+    id_, email, name, password_hash, provider, system_admin, must_change, org_id = row
+    return Account(id_, email, name, password_hash, provider, bool(system_admin), bool(must_change), org_id)
