@@ -27,6 +27,10 @@ _NAMES: Mapping[str, str] = {
 }
 
 
+# A slug that somebody chose to be the id of another one hides nothing.
+_ID_FIRST = " ORDER BY CASE WHEN o.id = ? THEN 0 ELSE 1 END LIMIT 1"
+
+
 def named(kind: str, ids: Iterable[str]) -> Op[dict[str, Named]]:
     """Read what things with these ids are called, deleted ones too.
 
@@ -46,8 +50,8 @@ def find_org(ref: str | None) -> Op[Org | None]:
     if ref is None:
         rows = yield q(SELECT_ORGS + " ORDER BY o.created_at_ms, o.id LIMIT 1")
     else:
-        rows = yield q(SELECT_ORGS + " AND (o.id = ? OR o.slug = ?)", ref, ref)
-    return org_of(rows[0]) if len(rows) == 1 else None
+        rows = yield q(SELECT_ORGS + " AND (o.id = ? OR o.slug = ?)" + _ID_FIRST, ref, ref, ref)
+    return org_of(rows[0]) if rows else None
 
 
 def find_scopes(org_ref: str, team_ref: str | None) -> Op[tuple[Org | None, Team | None]]:
@@ -60,8 +64,9 @@ def find_scopes(org_ref: str, team_ref: str | None) -> Op[tuple[Org | None, Team
 
 def find_team(org_id: str, ref: str) -> Op[Team | None]:
     """Find the team of an organisation with this id or slug."""
-    rows = yield q(SELECT_TEAMS + " AND t.org_id = ? AND (t.id = ? OR t.slug = ?)", org_id, ref, ref)
-    return team_of(rows[0]) if len(rows) == 1 else None
+    sql = SELECT_TEAMS + " AND t.org_id = ? AND (t.id = ? OR t.slug = ?)" + _ID_FIRST.replace("o.", "t.")
+    rows = yield q(sql, org_id, ref, ref, ref)
+    return team_of(rows[0]) if rows else None
 
 
 def find_member(org_id: str, ref: str | None) -> Op[Member | None]:

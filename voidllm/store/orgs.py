@@ -9,6 +9,7 @@ from attrs import asdict, evolve, frozen
 from voidllm.core.principal import Limits
 from voidllm.store import limits_rows, removal, tenants
 from voidllm.store.changes import Changed
+from voidllm.store.limits_above import Above, limits_above
 from voidllm.store.pages import Condition, Page, contains, paged
 from voidllm.store.records import Org
 from voidllm.store.statements import Op, Row, q
@@ -88,11 +89,13 @@ def lock_org(org_id: str) -> Op[bool]:
     return bool(rows)
 
 
-def create_org(new: OrgRow) -> Op[Changed[OrgRow]]:
+def create_org(new: OrgRow, check: Callable[[Above], None]) -> Op[Changed[OrgRow]]:
     """Insert an organisation.
 
+    :param check: raises if it must not be made under these limits.
     :raises StoreConflict: if its slug is taken.
     """
+    check((yield from limits_above(None)))
     yield from tenants.create_org(new)
     made = evolve(new, updated_at_ms=new.created_at_ms)
     return Changed(
@@ -100,16 +103,19 @@ def create_org(new: OrgRow) -> Op[Changed[OrgRow]]:
     )
 
 
-def change_org(org_id: str, decide: Callable[[OrgRow], OrgValues], now_ms: int) -> Op[Changed[OrgRow] | None]:
+def change_org(
+    org_id: str, decide: Callable[[OrgRow, Above], OrgValues], now_ms: int
+) -> Op[Changed[OrgRow] | None]:
     """Change an organisation; nothing if there is none, or it is all the same.
 
-    :param decide: says what it shall be, by what it is while nobody else can change it.
+    :param decide: says what it shall be, by what it is while nobody else can change it, and by the
+        limits of the installation.
     :raises StoreConflict: if the slug is taken.
     """
     old = (yield from get_org(org_id)) if (yield from lock_org(org_id)) else None
     if old is None:
         return None
-    before, wanted = values_of(old), decide(old)
+    before, wanted = values_of(old), decide(old, (yield from limits_above(None)))
     if wanted == before:
         return None
     yield q(

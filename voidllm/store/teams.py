@@ -9,7 +9,8 @@ from attrs import asdict, evolve, frozen
 from voidllm.core.principal import Limits
 from voidllm.store import limits_rows, removal, tenants
 from voidllm.store.changes import Changed
-from voidllm.store.orgs import OrgRow, get_org, lock_org
+from voidllm.store.limits_above import Above, limits_above
+from voidllm.store.orgs import lock_org
 from voidllm.store.pages import Condition, Page, contains, paged
 from voidllm.store.records import Team
 from voidllm.store.statements import Op, Row, q
@@ -81,16 +82,15 @@ def lock_team(org_id: str, team_id: str) -> Op[bool]:
     return (yield from tenants.exists("team", team_id))
 
 
-def create_team(new: TeamRow, check: Callable[[OrgRow], None]) -> Op[Changed[TeamRow] | None]:
+def create_team(new: TeamRow, check: Callable[[Above], None]) -> Op[Changed[TeamRow] | None]:
     """Insert a team; nothing without its organisation.
 
-    :param check: raises if it must not be made in the organisation as it is.
+    :param check: raises if it must not be made under these limits.
     :raises StoreConflict: if its slug is taken there.
     """
-    org = (yield from get_org(new.org_id)) if (yield from lock_org(new.org_id)) else None
-    if org is None:
+    if not (yield from lock_org(new.org_id)):
         return None
-    check(org)
+    check((yield from limits_above(new.org_id)))
     yield from tenants.create_team(new)
     made = evolve(new, updated_at_ms=new.created_at_ms)
     return Changed(
@@ -106,19 +106,18 @@ def create_team(new: TeamRow, check: Callable[[OrgRow], None]) -> Op[Changed[Tea
 
 
 def change_team(
-    org_id: str, team_id: str, decide: Callable[[TeamRow, OrgRow], TeamValues], now_ms: int
+    org_id: str, team_id: str, decide: Callable[[TeamRow, Above], TeamValues], now_ms: int
 ) -> Op[Changed[TeamRow] | None]:
     """Change a team; nothing if there is none, or it is all the same.
 
-    :param decide: says what it shall be, by what it and its organisation are while nobody else can
-        change them.
+    :param decide: says what it shall be, by what it is and what is above it while nobody else can
+        change that.
     :raises StoreConflict: if the slug is taken.
     """
-    org = (yield from get_org(org_id)) if (yield from lock_org(org_id)) else None
-    old = yield from get_team(org_id, team_id)
-    if org is None or old is None:
+    old = (yield from get_team(org_id, team_id)) if (yield from lock_org(org_id)) else None
+    if old is None:
         return None
-    before, wanted = values_of(old), decide(old, org)
+    before, wanted = values_of(old), decide(old, (yield from limits_above(org_id)))
     if wanted == before:
         return None
     yield q(
