@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from voidllm.admin import configuration, description, keys, system, usage
+from voidllm.admin import auth, configuration, description, keys, me, orgs, system, usage
 from voidllm.admin.declare import Route
 
 ROUTES: tuple[Route, ...] = (
+    *auth.ROUTES,
+    *me.ROUTES,
+    *orgs.ROUTES,
     *keys.ROUTES,
     *usage.ROUTES,
     *configuration.ROUTES,
