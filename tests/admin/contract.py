@@ -62,7 +62,13 @@ def check(
     else:
         assert code in codes_of(route), f"{route.name} answered {code}, which it does not declare"
         assert PROBLEMS[code][0] == status
-        assert (status == 503) == ("retry-after" in headers)
+        assert (status in (429, 503)) == ("retry-after" in headers)
+    if status < 400 and route.media:
+        assert headers["content-type"] in route.media
+        return
+    if status < 400 and route.reply is None:
+        assert body == b"" and headers["content-length"] == "0"
+        return
     for error in _validator(route.name, str(status)).iter_errors(body):
         raise AssertionError(f"{route.name} {status}: {error}")
     assert (status < 400 and route.tagged) == ("etag" in headers)

@@ -15,6 +15,7 @@ from voidllm.admin.clients import client_of
 from voidllm.admin.context import AdminContext
 from voidllm.admin.identify import identify as by_credential
 from voidllm.admin.replies import answer_failure, body_of, header_of, not_modified, reply
+from voidllm.admin.streaming import Stream, send
 
 if TYPE_CHECKING:
     from klein import Klein
@@ -84,4 +85,6 @@ def _serve(app: Any, context: AdminContext, identify: Identify, route: Route) ->
                 return not_modified(request)
         if answer.again:
             request.setHeader(b"idempotency-replayed", b"true")
+        if isinstance(answer.value, Stream):
+            return await send(request, answer.value, answer.status)
         return reply(request, answer.status, answer.value)

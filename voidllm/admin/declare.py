@@ -174,6 +174,7 @@ class Route:
     :ivar stored: the database is asked.
     :ivar unready: may be used by somebody who has to change their password first.
     :ivar tag: what it is listed under, if that is not the first part of the path after the version.
+    :ivar media: content types of a reply that is a :class:`~voidllm.admin.streaming.Stream`.
     """
 
     method: str
@@ -198,6 +199,7 @@ class Route:
     stored: bool = True
     unready: bool = False
     tag: str = ""
+    media: tuple[str, ...] = ()
 
     @property
     def once(self) -> bool:

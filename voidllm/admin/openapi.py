@@ -123,6 +123,8 @@ def _responses(route: Route, schemas: dict[Any, Schema]) -> dict[str, Any]:
     done: dict[str, Any] = {"description": "done", "headers": dict(_REQUEST_ID)}
     if route.reply is not None:
         done["content"] = {"application/json": {"schema": schemas[route.reply]}}
+    for media in route.media:
+        done.setdefault("content", {})[media] = {"schema": {"type": "string"}}
     if route.tagged:
         done["headers"].update(_ETAG)
     if route.once:
@@ -145,7 +147,7 @@ def _problem(status: int, codes: list[str]) -> dict[str, Any]:
     code = {"type": "object", "properties": {"code": {"enum": codes}}}
     return {
         "description": "; ".join(f"`{code}`: {PROBLEMS[code][1]}" for code in codes),
-        "headers": {**_REQUEST_ID, **(_RETRY if status == 503 else {})},
+        "headers": {**_REQUEST_ID, **(_RETRY if status in (429, 503) else {})},
         "content": {
             "application/json": {
                 "schema": {
