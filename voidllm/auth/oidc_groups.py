@@ -4,24 +4,9 @@ from __future__ import annotations
 
 from typing import Mapping
 
-from attrs import frozen
-
 from voidllm.auth.oidc import Provider
 from voidllm.auth.roles import MEMBER, ORG_ADMIN, TEAM_ADMIN, rank
-
-
-@frozen
-class Memberships:
-    """What somebody is in an organisation, before or after.
-
-    :ivar role: there; ``None`` for no member.
-    :ivar teams: team ids to roles.
-    :ivar given: of these, the ids of the teams that groups put them into.
-    """
-
-    role: str | None
-    teams: Mapping[str, str]
-    given: frozenset[str] = frozenset()
+from voidllm.store.sso_sign_on import Memberships
 
 
 def wanted_memberships(
