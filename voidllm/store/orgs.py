@@ -185,7 +185,8 @@ def values_of(org: OrgRow) -> OrgValues:
 
 def _facts(values: OrgValues) -> dict[str, Any]:
     facts = asdict(values)
-    return {**facts, **facts.pop("limits")}
+    limits = facts.pop("limits")
+    return {**facts, **limits}
 
 
 def _org(row: Row) -> OrgRow:

@@ -183,7 +183,8 @@ def values_of(team: TeamRow) -> TeamValues:
 
 def _facts(values: TeamValues) -> dict[str, Any]:
     facts = asdict(values)
-    return {**facts, **facts.pop("limits")}
+    limits = facts.pop("limits")
+    return {**facts, **limits}
 
 
 def _team(row: Row) -> TeamRow:
