@@ -54,7 +54,7 @@ async def log_in(call: Call[Nothing, Login]) -> LoggedIn:
             await call.write(login_attempts.take_back, subjects.all)
         raise
     session, token = new_session(call, account.id, "password")
-    author = context.audited and author_of(_person(account), call.client, call.status)
+    author = context.audited and author_of(person_of(account), call.client, call.status)
     made = await context.store.change(author or None, passwords.log_in, session, proof, MOST_PER_USER)
     if made is None:
         await _note_failure(call, account)
@@ -138,7 +138,8 @@ def _wrong() -> Refusal:
     return Refusal(401, "unauthorized", "invalid email or password", headers=_CHALLENGE)
 
 
-def _person(account: Account) -> Actor:
+def person_of(account: Account) -> Actor:
+    """Give somebody who has shown who they are, as the author of what they do."""
     return evolve(ANYBODY, kind="user", user_id=account.id, name=account.name)
 
 

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from voidllm.admin import auth, configuration, description, keys, me, orgs, system, usage
+from voidllm.admin import auth, configuration, description, keys, me, orgs, passwords, sessions, system, totp, usage
 from voidllm.admin.declare import Route
 
 ROUTES: tuple[Route, ...] = (
     *auth.ROUTES,
     *me.ROUTES,
+    *sessions.ROUTES,
+    *passwords.ROUTES,
+    *totp.ROUTES,
     *orgs.ROUTES,
     *keys.ROUTES,
     *usage.ROUTES,

@@ -11,6 +11,7 @@ PREFIXES: Mapping[str, str] = {
     "sa_key": "vl_sa_",
     "session_key": "vl_sk_",
     "invite_token": "vl_iv_",
+    "reset_token": "vl_rt_",
 }
 
 _SECRET_BYTES = 24

@@ -9,6 +9,9 @@ from voidllm.store.changes import Changed
 from voidllm.store.sessions import Session
 from voidllm.store.statements import Op, Row, q
 
+#: Who vouches for somebody who logs in with a password of ours.
+LOCAL = "local"
+
 #: Name of the store's value that says whose first password is in a file.
 FIRST_ADMIN = "first_admin"
 
@@ -138,9 +141,12 @@ def set_password(
 def issue_reset(
     user_id: str, digest: str, created_by: str | None, now_ms: int, expires_at_ms: int
 ) -> Op[Changed[bool] | None]:
-    """Keep the digest of a reset token, in place of an earlier one; ``None`` without such a user."""
-    person = yield from standing.of_user(user_id)
-    if person is None:
+    """Keep the digest of a reset token, in place of an earlier one.
+
+    :returns: ``None`` without such a user, or if somebody else vouches for them.
+    """
+    account = yield from get_account(user_id)
+    if account is None or account.auth_provider != LOCAL:
         return None
     yield q(
         "INSERT INTO password_resets (user_id, hash, created_by, created_at_ms, expires_at_ms)"
@@ -154,7 +160,7 @@ def issue_reset(
         expires_at_ms,
     )
     after = {"expires_at_ms": expires_at_ms}
-    return Changed(True, "password_reset_issue", "user", user_id, person.org_id, after=after)
+    return Changed(True, "password_reset_issue", "user", user_id, account.org_id, after=after)
 
 
 def find_reset(digest: str, now_ms: int) -> Op[Account | None]:

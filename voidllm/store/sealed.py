@@ -37,4 +37,5 @@ SEALED: tuple[Sealed, ...] = (
     Sealed("credentials", "api_key"),
     Sealed("deployments", "api_key"),
     Sealed("org_sso", "client_secret", "org_id"),
+    Sealed("totp", "secret", "user_id"),
 )

@@ -107,11 +107,12 @@ def seen(session_id: str, now_ms: int) -> Op[None]:
 
 
 def list_sessions(
-    user_id: str, search: str | None, used_since_ms: int, now_ms: int, page: Page
+    user_id: str, search: str | None, way: str | None, used_since_ms: int, now_ms: int, page: Page
 ) -> Op[list[Session]]:
     """Read one page of the sessions of a user that are alive.
 
     :param search: is in the address or the agent.
+    :param way: how they began, ``None`` for whatever way.
     :param used_since_ms: one that was last used at or before that has ended.
     """
     where: list[Condition] = [
@@ -121,6 +122,8 @@ def list_sessions(
     ]
     if search is not None:
         where.append(contains(search, "s.address", "s.agent"))
+    if way is not None:
+        where.append(("s.way = ?", (way,)))
     rows = yield paged(_SELECT, where, SORTS, "s.id", page)
     return [_session(row) for row in rows]
 

@@ -60,27 +60,37 @@ def begin_totp(user_id: str, sealed: str, now_ms: int) -> Op[Changed[bool] | Non
 
 
 def confirm_totp(
-    user_id: str, step: int, codes: Iterable[str], keep: str | None, now_ms: int
+    user_id: str, sealed: str, step: int, codes: Iterable[str], keep: str | None, now_ms: int
 ) -> Op[Changed[bool] | None]:
     """Ask for the second factor from now on; ``None`` if there is none to confirm.
+
+    :param sealed: the secret that the first code was right for, as it was read.
 
     :param codes: digests of the recovery codes.
     :param keep: the session in which this is done; what else was logged in without it ends.
     """
     rows = yield q(
         "UPDATE totp SET confirmed_at_ms = ?, last_step = ?"
-        " WHERE user_id = ? AND confirmed_at_ms IS NULL RETURNING user_id",
+        " WHERE user_id = ? AND secret = ? AND confirmed_at_ms IS NULL RETURNING user_id",
         now_ms,
         step,
         user_id,
+        sealed,
     )
     if not rows:
         return None
-    yield q("DELETE FROM recovery_codes WHERE user_id = ?", user_id)
-    for digest in sorted(codes):
-        yield q("INSERT INTO recovery_codes (user_id, hash) VALUES (?, ?)", user_id, digest)
+    yield from _put_codes(user_id, codes)
     yield q("DELETE FROM sessions WHERE user_id = ? AND id <> ?", user_id, keep or "")
     return (yield from _changed(user_id, "totp_enable", before=False, after=True))
+
+
+def renew_codes(user_id: str, codes: Iterable[str]) -> Op[Changed[bool] | None]:
+    """Put other recovery codes in the place of a user's; ``None`` without a confirmed second factor."""
+    stored = yield from find_totp(user_id)
+    if stored is None or stored.confirmed_at_ms is None:
+        return None
+    yield from _put_codes(user_id, codes)
+    return (yield from _changed(user_id, "recovery_codes_renew"))
 
 
 def use_step(user_id: str, step: int) -> Op[bool]:
@@ -110,6 +120,12 @@ def remove_totp(user_id: str, action: str = "totp_disable") -> Op[Changed[bool] 
         return None
     yield q("DELETE FROM recovery_codes WHERE user_id = ?", user_id)
     return (yield from _changed(user_id, action, before=rows[0][0] is not None, after=False))
+
+
+def _put_codes(user_id: str, codes: Iterable[str]) -> Op[None]:
+    yield q("DELETE FROM recovery_codes WHERE user_id = ?", user_id)
+    for digest in sorted(codes):
+        yield q("INSERT INTO recovery_codes (user_id, hash) VALUES (?, ?)", user_id, digest)
 
 
 def _changed(
