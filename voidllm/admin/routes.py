@@ -2,7 +2,19 @@
 
 from __future__ import annotations
 
-from voidllm.admin import auth, configuration, description, keys, me, orgs, passwords, sessions, system, totp, usage
+from voidllm.admin import (
+    auth,
+    configuration,
+    description,
+    keys,
+    me,
+    orgs,
+    passwords,
+    sessions,
+    system,
+    totp,
+    usage,
+)
 from voidllm.admin.declare import Route
 
 ROUTES: tuple[Route, ...] = (
