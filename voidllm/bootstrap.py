@@ -1,4 +1,7 @@
-"""The first start: an organisation, an administrator and one key, shown once."""
+"""The first start: an organisation, an administrator and one key, shown once.
+
+The administrator's password is in a file until the administrator chooses another one.
+"""
 
 from __future__ import annotations
 
@@ -8,15 +11,18 @@ import re
 from typing import Any
 
 from attrs import frozen
+from twisted.logger import Logger
 
 from voidllm.auth.keys import generate, hint
 from voidllm.auth.passwords import hash_password
 from voidllm.core.crypto import KeyDigester
 from voidllm.core.ids import uuid7
 from voidllm.core.world import FileSystem, World
+from voidllm.store import passwords
 from voidllm.store.records import Bootstrap, NewKey, Org, User
 
 CREDENTIALS = "first-credentials.json"
+_log = Logger()
 _BOX = "box-id"
 _LETTERS = "abcdefghijkmnpqrstuvwxyzABCDEFGHJKLMNPQRSTUVWXYZ23456789"
 
@@ -84,7 +90,7 @@ async def bootstrap(
     first = FirstCredentials(api_key, admin_email, _password(world))
     org = Org(new_id(), org_name, org_slug or slug(org_name), now_ms)
     hashed = await hash_password(world, first.admin_password)
-    admin = User(new_id(), admin_email, "Administrator", now_ms, hashed, is_system_admin=True)
+    admin = User(new_id(), admin_email, "Administrator", now_ms, hashed, True, must_change_password=True)
     key = NewKey(
         new_id(),
         digester.digest(api_key.encode("ascii")).hex(),
@@ -96,11 +102,41 @@ async def bootstrap(
     )
     path = os.path.join(state_dir, CREDENTIALS)
     await world.in_thread(write_private, world.fs, path, first.as_json())
-    if await store.bootstrap(Bootstrap(org, admin, key, meta=meta), now_ms):
+    if await store.bootstrap(Bootstrap(org, admin, key, meta=(*meta, (passwords.FIRST_ADMIN, admin.id))), now_ms):
         return first
     # Another box on the same database was quicker; this file names nobody.
     await world.in_thread(world.fs.unlink, path)
     return None
+
+
+async def check_first_password(world: World, store: Any, state_dir: str) -> str | None:
+    """Delete the file of the first start if its password is no longer good.
+
+    It may have been changed through another box, which cannot reach this file.
+
+    :returns: a warning while the password is still the first one.
+    :raises StoreError: if the store cannot be read now.
+    """
+    first = await store.read(passwords.first_password)
+    if first is None:
+        # What another start, on another box, has made is not known here; then there is no file either.
+        if await store.meta_get(passwords.FIRST_ADMIN) is not None:
+            await forget_first_password(world, state_dir)
+        return None
+    path = os.path.join(state_dir, CREDENTIALS)
+    kept = f", which {path} holds" if await world.in_thread(world.fs.exists, path) else ""
+    return f"the first administrator still has the password of the first start{kept}: log in and change it"
+
+
+async def forget_first_password(world: World, state_dir: str) -> None:
+    """Delete the file of the first start, if it is there."""
+    try:
+        await world.in_thread(world.fs.unlink, os.path.join(state_dir, CREDENTIALS))
+    except FileNotFoundError:
+        pass
+    except OSError as error:
+        # The password in it is no longer good; the next start tries again.
+        _log.warn("{file} cannot be deleted: {why}", file=CREDENTIALS, why=os.strerror(error.errno or 0))
 
 
 def write_private(fs: FileSystem, path: str, data: bytes) -> None:

@@ -7,8 +7,9 @@ from typing import Annotated
 
 from attrs import frozen
 
-from voidllm.config.fields import OneOf, key, section
-from voidllm.config.kinds import Line, Name, Network, Secret
+from voidllm.config.durations import Duration
+from voidllm.config.fields import OneOf, Range, key, section
+from voidllm.config.kinds import Line, Name, Network, Secret, ms
 
 
 @frozen(kw_only=True)
@@ -28,6 +29,18 @@ class GroupRule:
     role: Annotated[str, OneOf(("", "member", "org_admin"))] = key("", "Role in the organisation.")
     team: Name = key("", "Slug of a team of the organisation.")
     team_role: Annotated[str, OneOf(("member", "team_admin"))] = key("member", "Role in that team.")
+
+
+@frozen(kw_only=True)
+class Sessions:
+    """How long people stay logged in."""
+
+    idle_timeout: Annotated[Duration, Range(ms("5m"), ms("90d"), ms("12h"))] = key(
+        ms("12h"), "Longest time without a request."
+    )
+    max_lifetime: Annotated[Duration, Range(ms("5m"), ms("90d"), ms("7d"))] = key(
+        ms("7d"), "Longest time in all, however much a session is used."
+    )
 
 
 @frozen(kw_only=True)

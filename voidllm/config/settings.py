@@ -9,7 +9,7 @@ from attrs import frozen
 
 from voidllm.config.durations import Duration
 from voidllm.config.fields import Range, Text, key, section
-from voidllm.config.identity import PII, SSO, Bootstrap
+from voidllm.config.identity import PII, SSO, Bootstrap, Sessions
 from voidllm.config.kinds import Line, ms
 from voidllm.config.mcp import MCP
 
@@ -134,6 +134,7 @@ class Settings:
     license: str = key("", "No effect: there is one edition.", show="secret")
     license_file: Line = key("", "No effect.")
     bootstrap: Bootstrap = section(Bootstrap)
+    sessions: Sessions = section(Sessions)
     usage: UsageBuffer = section(UsageBuffer)
     audit: Audit = section(Audit)
     otel: OTel = section(OTel)
