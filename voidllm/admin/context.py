@@ -7,6 +7,7 @@ from typing import Any, Callable, Mapping
 from attrs import Factory, field, frozen
 from twisted.internet.defer import Deferred, succeed
 
+from voidllm.admin.sso_parts import SignOn
 from voidllm.auth.passwords import Passwords
 from voidllm.auth.sessions import SessionRules
 from voidllm.core.crypto import KeyDigester
@@ -21,6 +22,10 @@ def _nothing_to_do() -> Deferred[None]:
 
 def _passwords(context: AdminContext) -> Passwords:
     return Passwords(context.world)
+
+
+def _sign_on(context: AdminContext) -> SignOn:
+    return SignOn(context.world)
 
 
 @frozen
@@ -40,6 +45,7 @@ class AdminContext:
     :ivar secrets: seals and opens what is kept encrypted; see :mod:`voidllm.core.keyring`.
     :ivar sessions: how long sessions live.
     :ivar passwords: makes and checks hashes, a few at a time.
+    :ivar sign_on: single sign-on.
     :ivar forget_first_password: deletes the file with the password from the first start.
     """
 
@@ -57,4 +63,5 @@ class AdminContext:
     secrets: Keyring = field(factory=Keyring, repr=False)
     sessions: SessionRules = field(factory=SessionRules)
     passwords: Passwords = field(default=Factory(_passwords, takes_self=True), repr=False)
+    sign_on: SignOn = field(default=Factory(_sign_on, takes_self=True), repr=False)
     forget_first_password: Callable[[], Deferred[Any]] = _nothing_to_do
