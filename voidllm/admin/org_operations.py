@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from msgspec import UNSET
 
 from voidllm.admin.access import missing
@@ -59,7 +61,7 @@ async def create_org(call: Call[Nothing, NewOrg]) -> Org:
     return org_view(made)
 
 
-async def get_org(call: Call[Nothing, Nothing]) -> Org:
+async def get_org(call: Call[Nothing, Any]) -> Org:
     """Show one organisation.
 
     :raises Refusal: 404.
