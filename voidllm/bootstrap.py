@@ -14,7 +14,7 @@ from attrs import frozen
 from twisted.logger import Logger
 
 from voidllm.auth.keys import generate, hint
-from voidllm.auth.passwords import hash_password
+from voidllm.auth.passwords import hash_password, new_password
 from voidllm.core.crypto import KeyDigester
 from voidllm.core.ids import uuid7
 from voidllm.core.world import FileSystem, World
@@ -24,7 +24,6 @@ from voidllm.store.records import Bootstrap, NewKey, Org, User
 CREDENTIALS = "first-credentials.json"
 _log = Logger()
 _BOX = "box-id"
-_LETTERS = "abcdefghijkmnpqrstuvwxyzABCDEFGHJKLMNPQRSTUVWXYZ23456789"
 
 
 @frozen
@@ -53,16 +52,6 @@ def slug(name: str) -> str:
     return re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-") or "default"
 
 
-def _password(world: World, length: int = 20) -> str:
-    # Rejection sampling: a remainder would favour some letters.
-    letters: list[str] = []
-    while len(letters) < length:
-        byte = world.random_bytes(1)[0]
-        if byte < len(_LETTERS) * (256 // len(_LETTERS)):
-            letters.append(_LETTERS[byte % len(_LETTERS)])
-    return "".join(letters)
-
-
 async def bootstrap(
     world: World,
     store: Any,
@@ -87,7 +76,7 @@ async def bootstrap(
         return uuid7(now_ms, world.random_bytes)
 
     api_key = generate("user_key", world.random_bytes)
-    first = FirstCredentials(api_key, admin_email, _password(world))
+    first = FirstCredentials(api_key, admin_email, new_password(world.random_bytes))
     org = Org(new_id(), org_name, org_slug or slug(org_name), now_ms)
     hashed = await hash_password(world, first.admin_password)
     admin = User(new_id(), admin_email, "Administrator", now_ms, hashed, True, must_change_password=True)
@@ -102,7 +91,9 @@ async def bootstrap(
     )
     path = os.path.join(state_dir, CREDENTIALS)
     await world.in_thread(write_private, world.fs, path, first.as_json())
-    if await store.bootstrap(Bootstrap(org, admin, key, meta=(*meta, (passwords.FIRST_ADMIN, admin.id))), now_ms):
+    if await store.bootstrap(
+        Bootstrap(org, admin, key, meta=(*meta, (passwords.FIRST_ADMIN, admin.id))), now_ms
+    ):
         return first
     # Another box on the same database was quicker; this file names nobody.
     await world.in_thread(world.fs.unlink, path)

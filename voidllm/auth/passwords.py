@@ -18,6 +18,8 @@ _HASHER = PasswordHasher(time_cost=3, memory_cost=64 * 1024, parallelism=4)
 # Each computation takes 64 MiB: strangers who log in must not decide how many run.
 _AT_ONCE = 2
 _WAITING = 32
+# Without those that look like another one.
+_LETTERS = "abcdefghijkmnpqrstuvwxyzABCDEFGHJKLMNPQRSTUVWXYZ23456789"
 
 
 def hash_password(world: World, password: str) -> Deferred[str]:
@@ -28,6 +30,17 @@ def hash_password(world: World, password: str) -> Deferred[str]:
     password that is empty or too long.
     """
     return Passwords(world).hash(password)
+
+
+def new_password(random_bytes: Callable[[int], bytes], length: int = 20) -> str:
+    """Make a password that people can read and type; 20 characters have 116 bits."""
+    # Rejection sampling: a remainder would favour some letters.
+    letters: list[str] = []
+    while len(letters) < length:
+        byte = random_bytes(1)[0]
+        if byte < len(_LETTERS) * (256 // len(_LETTERS)):
+            letters.append(_LETTERS[byte % len(_LETTERS)])
+    return "".join(letters)
 
 
 class Passwords:

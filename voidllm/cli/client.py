@@ -36,6 +36,12 @@ class Client(Protocol):
     def usage(self, query: Mapping[str, str]) -> Awaitable[dict[str, Any]]:
         """Report usage."""
 
+    def reset_password(self, body: Mapping[str, Any]) -> Awaitable[dict[str, Any]]:
+        """Give somebody a new password."""
+
+    def disable_totp(self, body: Mapping[str, Any]) -> Awaitable[dict[str, Any]]:
+        """Take away somebody's second factor."""
+
 
 Work = Callable[[Any], Coroutine[Any, Any, T]]
 

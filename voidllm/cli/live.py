@@ -79,6 +79,14 @@ class LiveClient:
         """Report usage."""
         return self._call("GET", "/api/v1/usage", query)
 
+    async def reset_password(self, body: Mapping[str, Any]) -> dict[str, Any]:
+        """Give somebody a new password."""
+        return self._call("POST", "/api/v1/operator/reset-password", body=body)
+
+    async def disable_totp(self, body: Mapping[str, Any]) -> dict[str, Any]:
+        """Take away somebody's second factor."""
+        return self._call("POST", "/api/v1/operator/disable-totp", body=body)
+
     def _call(
         self,
         method: str,

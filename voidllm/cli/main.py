@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from voidllm import __version__
+from voidllm.cli.admin import admin
 from voidllm.cli.bench import bench
 from voidllm.cli.check import check_config
 from voidllm.cli.keys import keys
@@ -56,5 +57,6 @@ def version() -> None:
 main.add_command(serve)
 main.add_command(check_config)
 main.add_command(keys)
+main.add_command(admin)
 main.add_command(usage)
 main.add_command(bench)

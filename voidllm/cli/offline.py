@@ -13,7 +13,7 @@ from twisted.internet.threads import deferToThread
 from voidllm.admin.access import OPERATOR
 from voidllm.admin.calls import Request, perform
 from voidllm.admin.context import AdminContext
-from voidllm.admin.routes import ROUTES
+from voidllm.admin.routes import OPERATORS, ROUTES
 from voidllm.bootstrap import box_id
 from voidllm.cli import client
 from voidllm.cli.client import STEP_S, nobody_answers
@@ -188,6 +188,14 @@ class OfflineClient:
         await self._drain()
         return await self._do("report_usage", self._keyless(), query)
 
+    async def reset_password(self, body: Mapping[str, Any]) -> dict[str, Any]:
+        """Give somebody a new password."""
+        return await self._do("operator_reset_password", self._keyless(), body=body)
+
+    async def disable_totp(self, body: Mapping[str, Any]) -> dict[str, Any]:
+        """Take away somebody's second factor."""
+        return await self._do("operator_disable_totp", self._keyless(), body=body)
+
     async def _do(
         self,
         name: str,
@@ -197,7 +205,7 @@ class OfflineClient:
         **path: str,
     ) -> dict[str, Any]:
         """Do what the route of that name does, for the operator."""
-        (route,) = (route for route in ROUTES if route.name == name)
+        (route,) = (route for route in (*ROUTES, *OPERATORS) if route.name == name)
         args = {one.encode(): [value.encode()] for one, value in (query or {}).items()}
         answer = await perform(route, context, OPERATOR, Request(path, args, lambda: body or {}))
         plain: dict[str, Any] = msgspec.to_builtins(answer.value)

@@ -12,7 +12,7 @@ from voidllm.store.statements import Op, Row, q
 #: Who vouches for somebody who logs in with a password of ours.
 LOCAL = "local"
 
-#: Name of the store's value that says whose first password is in a file.
+#: Name of the store's value that says whose first password is in a file; empty once it is changed.
 FIRST_ADMIN = "first_admin"
 
 
@@ -125,6 +125,8 @@ def set_password(
     if not rows:
         return None
     yield q("DELETE FROM password_resets WHERE user_id = ?", user_id)
+    # Whatever the first password was, it is no longer good, even if the new one must be changed too.
+    yield q("UPDATE meta SET value = '' WHERE name = ? AND value = ?", FIRST_ADMIN, user_id)
     ended = yield from sessions.end_sessions(user_id, keep)
     person = yield from standing.of_user(user_id)
     return Changed(
@@ -136,6 +138,17 @@ def set_password(
         after={"sessions_ended": ended},
         touched=(("user", user_id),),
     )
+
+
+def give_password(user_id: str, new_hash: str, now_ms: int) -> Op[Changed[int] | None]:
+    """Set a password that must be changed at the next login; ``None`` if there is no such user.
+
+    Somebody whom another provider vouches for can log in with it as well.
+    """
+    changed = yield from set_password(user_id, new_hash, None, None, now_ms)
+    if changed is not None:
+        yield q("UPDATE users SET must_change_password = 1 WHERE id = ?", user_id)
+    return changed
 
 
 def issue_reset(
@@ -188,7 +201,7 @@ def first_password(changed_by: str | None = None) -> Op[str | None]:
     :param changed_by: give it only if it is this one.
     """
     first = yield from state.meta_get(FIRST_ADMIN)
-    if first is None or changed_by not in (None, first):
+    if not first or changed_by not in (None, first):
         return None
     account = yield from get_account(first)
     return first if account is not None and account.must_change_password else None
