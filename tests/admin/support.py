@@ -19,6 +19,7 @@ from voidllm.admin.context import AdminContext
 from voidllm.admin.root import make_root
 from voidllm.auth.keys import generate, hint
 from voidllm.core.crypto import KeyDigester
+from voidllm.core.model import Model
 from voidllm.core.snapshots import SnapshotHolder
 from voidllm.http.site import StrictSite
 from voidllm.snapshots import Catalogue, build_snapshot
@@ -108,6 +109,9 @@ class AdminCase(TestCase):
     def make_store(self) -> Any:
         return open_store(self.world, "sqlite", self.mktemp())
 
+    #: Names of the models that are configured; the first has the alias ``everywhere``.
+    models: tuple[str, ...] = ("demo", "m", "a", "b")
+
     #: Networks whose ``X-Forwarded-For`` is believed.
     trusted_proxies: tuple[Any, ...] = ()
 
@@ -150,7 +154,8 @@ class AdminCase(TestCase):
     async def publish(self) -> None:
         """Do what the publisher does after each change."""
         stored = await self.store.load(NOW)
-        self.holder.swap(build_snapshot(1, stored, Catalogue({}, {})))
+        models = {name: Model(name, "chat", ()) for name in self.models}
+        self.holder.swap(build_snapshot(1, stored, Catalogue(models, {"everywhere": self.models[0]})))
 
     async def call(
         self, method: str, path: str, value: Any = None, who: str | None = "system", **headers: str

@@ -53,15 +53,15 @@ class WhatAnOrgAdminMayDo(AdminCase):
             path = f"/api/v1/keys/{self.ids['worker']}{more}"
             self.assertEqual((await self.call(method, path, who="other_boss"))[0], 404)
         self.assertEqual(
-            (await self.call("GET", f"/api/v1/keys?org={self.org.slug}", who="other_boss"))[0], 404
+            (await self.call("GET", f"/api/v1/keys?org_id={self.org.slug}", who="other_boss"))[0], 404
         )
-        body = {"name": "x", "org": self.org.id}
+        body = {"name": "x", "org_id": self.org.id}
         self.assertEqual((await self.call("POST", "/api/v1/keys", body, "other_boss"))[0], 404)
 
     async def test_nobody_acts_on_somebody_above_them(self) -> None:
         """An org_admin neither mints for a system_admin nor revokes or rotates one's key."""
         for method, path, body in (
-            ("POST", "/api/v1/keys", {"name": "x", "user": self.admin.email}),
+            ("POST", "/api/v1/keys", {"name": "x", "user_id": self.admin.email}),
             ("POST", f"/api/v1/keys/{self.ids['system']}/rotate", {}),
             ("DELETE", f"/api/v1/keys/{self.ids['system']}", None),
         ):

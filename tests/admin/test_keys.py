@@ -64,10 +64,10 @@ class MakingKeys(AdminCase):
             ({"name": ""}, "name"),
             ({"name": "x\n"}, "name"),
             ({"name": "x", "key_type": "session_key"}, "key_type"),
-            ({"name": "x", "key_type": "team_key"}, "team"),
-            ({"name": "x", "team": "nobody"}, "team"),
-            ({"name": "x", "user": "nobody@example.org"}, "user"),
-            ({"name": "x", "org": "nowhere"}, "org"),
+            ({"name": "x", "key_type": "team_key"}, "team_id"),
+            ({"name": "x", "team_id": "nobody"}, "team_id"),
+            ({"name": "x", "user_id": "nobody@example.org"}, "user_id"),
+            ({"name": "x", "org_id": "nowhere"}, "org_id"),
             ({"name": "x", "scopes": ["everything"]}, "scopes[0]"),
             ({"name": "x", "scopes": []}, "scopes"),
             ({"name": "x", "models": "demo"}, "models"),
@@ -155,7 +155,7 @@ class ManagingKeys(AdminCase):
             ("GET", "/api/v1/keys?limt=1", 400),
             ("GET", "/api/v1/keys?limit=1&limit=2", 400),
             ("GET", "/api/v1/keys?include_revoked=yes", 400),
-            ("GET", "/api/v1/keys?org=nowhere", 404),
+            ("GET", "/api/v1/keys?org_id=nowhere", 404),
         ):
             status, headers, reply = await self.call(method, path)
             self.assertEqual(status, expected, path)

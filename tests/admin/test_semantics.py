@@ -24,15 +24,15 @@ _DAY = 86_400_000
 class MergePatches(AdminCase):
     async def test_absent_stays_and_null_takes_away(self) -> None:
         """What a patch does not name is left, and null clears what can be cleared."""
-        body = {"name": "a", "models": ["m"], "tokens_per_day": 5, "requests_per_day": 6, "expires_in": "1d"}
+        body = {"name": "a", "models": ["m"], "daily_token_limit": 5, "requests_per_day": 6, "expires_in": "1d"}
         _, _, made = await self.call("POST", "/api/v1/keys", body)
         path = f"/api/v1/keys/{made['id']}"
         before = {name: value for name, value in made.items() if name != "key"}
         for patch, changes in (
             ({}, {}),
-            ({"name": "b", "tokens_per_day": 7}, {"name": "b", "tokens_per_day": 7}),
+            ({"name": "b", "daily_token_limit": 7}, {"name": "b", "daily_token_limit": 7}),
             ({"models": [], "requests_per_day": 0}, {"models": [], "requests_per_day": 0}),
-            ({"models": None, "tokens_per_day": None}, {"models": None, "tokens_per_day": 0}),
+            ({"models": None, "daily_token_limit": None}, {"models": None, "daily_token_limit": 0}),
             ({"expires_at": "2026-12-24T12:00:00+02:00"}, {"expires_at": "2026-12-24T10:00:00Z"}),
             ({"expires_at": None}, {"expires_at": None}),
         ):
@@ -49,7 +49,7 @@ class MergePatches(AdminCase):
             ({"name": None}, "name"),
             ({"name": "x", "scopes": ["inference"]}, "scopes"),
             ({"name": "x", "id": "y"}, "id"),
-            ({"name": "x", "tokens_per_day": -1}, "tokens_per_day"),
+            ({"name": "x", "daily_token_limit": -1}, "daily_token_limit"),
             ({"name": "x", "expires_at": "2020-01-01T00:00:00Z"}, "expires_at"),
             ({"name": "x", "expires_at": "2026-12-24T12:00:00"}, "expires_at"),
         ):
@@ -99,7 +99,7 @@ class EntityTags(AdminCase):
     async def test_changes_at_the_same_time_all_happen(self) -> None:
         """Without If-Match patches of different fields do not undo each other."""
         path = f"/api/v1/keys/{self.ids['worker']}"
-        fields = ("tokens_per_day", "tokens_per_minute", "requests_per_day")
+        fields = ("daily_token_limit", "tokens_per_minute", "requests_per_day")
         work = [
             Deferred.fromCoroutine(self.call("PATCH", path, {field: number}))
             for number, field in enumerate(fields, 1)
@@ -147,7 +147,7 @@ class RepeatedRequests(AdminCase):
 
     async def test_what_was_refused_may_be_tried_again(self) -> None:
         """A key is kept for what was done, not for what was not."""
-        self.assertEqual((await self.make({"name": "ci", "team": "none"}))[0], 404)
+        self.assertEqual((await self.make({"name": "ci", "team_id": "none"}))[0], 404)
         self.assertEqual((await self.make({"name": "ci"}))[0], 201)
 
     async def test_what_nobody_knows_is_not_done_twice(self) -> None:
@@ -156,9 +156,9 @@ class RepeatedRequests(AdminCase):
         async def timed_out(*_: Any) -> None:
             raise StoreTimeout
 
-        self.store.create_key = timed_out
+        self.store.change = timed_out
         self.assertEqual((await self.make({"name": "ci"}))[0], 503)
-        del self.store.create_key
+        del self.store.change
         status, _, reply = await self.make({"name": "ci"})
         self.assertEqual((status, reply["error"]["code"]), (409, "idempotency_key_in_use"))
         object.__setattr__(self.world, "wall_ms", lambda: NOW + once.LIFETIME_MS)
@@ -188,9 +188,9 @@ class Pages(AdminCase):
     async def test_sorted_searched_and_filtered(self) -> None:
         """Cursors go through a list in its order, of what was asked for only."""
         for name in ("beta", "Größe 1", "alpha"):
-            await self.call("POST", "/api/v1/keys", {"name": name, "user": self.admin.email})
+            await self.call("POST", "/api/v1/keys", {"name": name, "user_id": self.admin.email})
         found: list[str] = []
-        query = f"sort=-name&limit=2&user={self.admin.id}"
+        query = f"sort=-name&limit=2&user_id={self.admin.id}"
         cursor = ""
         while True:
             status, _, page = await self.call("GET", f"/api/v1/keys?{query}{cursor}")
@@ -213,7 +213,7 @@ class Pages(AdminCase):
 
     async def test_names_beside_ids(self) -> None:
         """What a list is asked to expand has its name in each row, and nothing else has."""
-        body = {"name": "billing", "key_type": "sa_key", "org": self.org.id}
+        body = {"name": "billing", "key_type": "sa_key", "org_id": self.org.id}
         await self.call("POST", "/api/v1/keys", body)
         _, _, page = await self.call("GET", "/api/v1/keys?expand=org,user,service_account")
         rows = {row["name"]: row for row in page["data"]}
@@ -292,17 +292,17 @@ class BadInput(AdminCase):
             else:
                 self.assertEqual((status, reply["error"]["code"]), (400, "bad_request"), ascii(text))
                 self.assertIn(reply["error"]["param"], ("name", None))
-            for name in ("org", "team", "user", "service_account"):
+            for name in ("org_id", "team_id", "user_id", "service_account_id"):
                 body = {
                     "name": "x",
-                    "key_type": "sa_key" if name == "service_account" else "user_key",
+                    "key_type": "sa_key" if name == "service_account_id" else "user_key",
                     name: text,
                 }
                 status, _, reply = await self.call("POST", "/api/v1/keys", body)
                 # A service account that is not there is made.
-                self.assertIn(status, (201, 400) if name == "service_account" else (400, 404))
+                self.assertIn(status, (201, 400) if name == "service_account_id" else (400, 404))
             sent = quote(text.encode("utf-8", "surrogatepass"))
-            for query in ("q", "org", "team", "user", "cursor", "sort", sent):
+            for query in ("q", "org_id", "team_id", "user_id", "cursor", "sort", sent):
                 status, _, page = await self.call("GET", f"/api/v1/keys?{query}={sent}")
                 self.assertIn(status, (200, 400, 404), ascii(text))
                 if status == 200:

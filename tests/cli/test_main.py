@@ -106,10 +106,10 @@ class Parsing(SynchronousTestCase):
         expected = {
             "name": "API key",
             "key_type": "team_key",
-            "team": "blue",
+            "team_id": "blue",
             "models": ["a", "b"],
             "scopes": ["inference"],
-            "tokens_per_day": 0,
+            "daily_token_limit": 0,
         }
         self.assertEqual(bodies, [expected])
 

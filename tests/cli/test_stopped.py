@@ -14,6 +14,7 @@ from twisted.internet.threads import deferToThread
 from tests.cli.support import CliCase
 from tests.servers import postgres
 from tests.store.support import event
+from voidllm.admin.limit_shapes import NAMES
 from voidllm.cli import client, offline
 from voidllm.cli.failures import Unreachable
 from voidllm.cli.settings import Settings
@@ -62,7 +63,7 @@ class Keys(CliCase):
         made = json.loads(out)
         self.assertEqual((made["key_type"], made["key"][:6]), ("sa_key", "vl_sa_"))
         self.assertEqual((made["models"], made["scopes"]), (["demo", "other"], ["admin:read"]))
-        limits = [made[name] for name in made if "_per_" in name]
+        limits = [made[name] for name in NAMES]
         self.assertEqual(limits, [1, 2, 3, 4, 5])
         out = await self.ok("keys", "create", "--no-models", "--json")
         self.assertEqual(json.loads(out)["models"], [])

@@ -13,11 +13,12 @@ from typing import Iterable, Iterator
 
 from attrs import asdict
 
+from voidllm.admin.limit_shapes import NAMES
 from voidllm.core.errors import Refusal
 from voidllm.core.principal import Limits
 
-#: Fields of :class:`~voidllm.core.principal.Limits` that the API calls by another name.
-_SHOWN = {"tokens_per_day": "daily_token_limit", "tokens_per_month": "monthly_token_limit"}
+#: Fields of :class:`~voidllm.core.principal.Limits` to those of the API.
+_SHOWN = {own: name for name, own in NAMES.items()}
 
 
 def require_within_parent(child: Limits, parents: Iterable[tuple[str, Limits]]) -> None:
@@ -50,4 +51,4 @@ def require_only_lowered(old: Limits, new: Limits) -> None:
 def _pairs(one: Limits, other: Limits) -> Iterator[tuple[str, int, int]]:
     others = asdict(other)
     for field, number in asdict(one).items():
-        yield _SHOWN.get(field, field), number, others[field]
+        yield _SHOWN[field], number, others[field]

@@ -5,10 +5,11 @@ from __future__ import annotations
 import base64
 import binascii
 import json
-from typing import Callable, Sequence, TypeVar
+from typing import Any, Callable, Protocol, Sequence, TypeVar
 
 from voidllm.admin import kinds
 from voidllm.admin.fields import bad
+from voidllm.admin.kinds import MAX_NUMBER
 from voidllm.store.pages import Page
 from voidllm.store.statements import storable
 
@@ -16,7 +17,14 @@ R = TypeVar("R")
 V = TypeVar("V")
 
 
-def page_of(query: kinds.Listing, sort: str) -> Page:
+class Paged(Protocol):
+    """A query of a list; see :class:`~voidllm.admin.kinds.Listing`."""
+
+    limit: Any
+    cursor: Any
+
+
+def page_of(query: Paged, sort: str) -> Page:
     """Give what to ask a store for: one row more than the page, to know whether more follow.
 
     :param sort: what to sort by, downwards with ``-`` before it.
@@ -28,11 +36,11 @@ def page_of(query: kinds.Listing, sort: str) -> Page:
 
 
 def envelope(
-    query: kinds.Listing,
+    query: Paged,
     sort: str,
     rows: Sequence[R],
     view: Callable[[R], V],
-    position: Callable[[R], tuple[str, str]],
+    position: Callable[[R], tuple[str | int, str]],
 ) -> kinds.Page[V]:
     """Give one page.
 
@@ -47,7 +55,7 @@ def envelope(
     return kinds.Page(data=data, has_more=True, next_cursor=cursor)
 
 
-def _after(cursor: str, sort: str) -> tuple[str, str]:
+def _after(cursor: str, sort: str) -> tuple[str | int, str]:
     try:
         text = base64.b64decode(cursor + "=" * (-len(cursor) % 4), b"-_", validate=True)
         order, value, row_id = json.loads(text)
@@ -55,6 +63,11 @@ def _after(cursor: str, sort: str) -> tuple[str, str]:
         raise bad("cursor is not one that a page gave", param="cursor") from None
     if order != sort:
         raise bad("cursor belongs to a list in another order", param="cursor")
-    if not all(isinstance(one, str) and storable(one) for one in (value, row_id)):
+    number = type(value) is int and 0 <= value <= MAX_NUMBER
+    if not (number or _storable(value)) or not _storable(row_id):
         raise bad("cursor is not one that a page gave", param="cursor")
     return value, row_id
+
+
+def _storable(value: object) -> bool:
+    return isinstance(value, str) and storable(value)

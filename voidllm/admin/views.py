@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any, cast
 
-from attrs import asdict
 from msgspec import structs
 
 from voidllm.admin.key_shapes import Key, MadeKey
+from voidllm.admin.limit_shapes import shown
 from voidllm.admin.moments import moment, show
 from voidllm.admin.usage_shapes import UsageLine
 from voidllm.store.records import ApiKey, UsageRow
@@ -29,10 +29,15 @@ def key_view(key: ApiKey) -> Key:
         role=key.role,
         scopes=cast(Any, sorted(key.scopes)),
         models=None if key.models is None else sorted(key.models),
-        **asdict(key.limits),
+        **cast(Any, shown(key.limits)),
+        allowed_addresses=list(key.addresses) or None,
+        tags=dict(key.tags),
+        created_by=key.created_by,
         created_at=moment(key.created_at_ms),
+        updated_at=show(key.updated_at_ms or None),
         expires_at=show(key.expires_at_ms),
         revoked_at=show(key.revoked_at_ms),
+        last_used_at=show(key.last_used_at_ms),
     )
 
 

@@ -15,6 +15,15 @@ from voidllm.cli.tables import printable, table
 
 _TYPES = {"user": "user_key", "team": "team_key", "sa": "sa_key"}
 _KEY_TYPES = [*_TYPES, *_TYPES.values()]
+#: Fields of the API that options are called otherwise than.
+_FIELDS = {
+    "org": "org_id",
+    "team": "team_id",
+    "user": "user_id",
+    "service_account": "service_account_id",
+    "tokens_per_day": "daily_token_limit",
+    "tokens_per_month": "monthly_token_limit",
+}
 _UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 
@@ -98,7 +107,7 @@ def create(
     """
     if models and no_models:
         raise click.UsageError("--model and --no-models exclude each other.")
-    body = {name: value for name, value in others.items() if value is not None}
+    body = {_FIELDS.get(name, name): value for name, value in others.items() if value is not None}
     body["key_type"] = _TYPES.get(key_type, key_type)
     if models or no_models:
         body["models"] = list(models)
@@ -139,7 +148,7 @@ def list_(settings: Settings, org: str | None, everything: bool, as_json: bool) 
       voidllm keys list
       voidllm keys list --all --json
     """
-    query = {} if org is None else {"org": org}
+    query = {} if org is None else {"org_id": org}
     if everything:
         query["include_revoked"] = "true"
 

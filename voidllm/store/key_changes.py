@@ -81,16 +81,18 @@ def change_key(
 
     :param decide: says what it shall be, by what it is and by the limits above it.
     """
-    old = yield from _held(key_id, now_ms)
+    old = yield from _held(key_id)
     if old is None:
         return None
     wanted = decide(old, (yield from limits_above(old.org_id, old.team_id)))
     yield q(
-        "UPDATE api_keys SET name = ?, expires_at_ms = ?, addresses = ?, tags = ? WHERE id = ?",
+        "UPDATE api_keys SET name = ?, expires_at_ms = ?, addresses = ?, tags = ?, updated_at_ms = ?"
+        " WHERE id = ?",
         wanted.name,
         wanted.expires_at_ms,
         keys.stored(wanted.addresses),
         keys.stored(dict(wanted.tags)),
+        now_ms,
         key_id,
     )
     if wanted.limits != old.limits:
@@ -107,7 +109,7 @@ def revoke_key(key_id: str, check: Callable[[ApiKey], None], now_ms: int) -> Op[
 
     :param check: raises if it may not be revoked.
     """
-    old = yield from _held(key_id, now_ms)
+    old = yield from _held(key_id)
     if old is None:
         return None
     check(old)
@@ -121,7 +123,7 @@ def rotate_key(
 
     :param check: raises if it may not be rotated.
     """
-    old = yield from _held(key_id, now_ms)
+    old = yield from _held(key_id)
     if old is None:
         return None
     check(old)
@@ -159,7 +161,7 @@ def revoke_keys(wanted: KeyFilter, check: Callable[[ApiKey], bool], now_ms: int)
     before = yield from find_keys(wanted, check)
     gone = []
     for key in before.keys:
-        old = yield from _held(key.id, now_ms)
+        old = yield from _held(key.id)
         if old is not None:
             gone.append(_changed((yield from _revoked(old, now_ms)), "revoke", old, None))
     if not gone:
@@ -175,19 +177,17 @@ def revoke_keys(wanted: KeyFilter, check: Callable[[ApiKey], bool], now_ms: int)
     )
 
 
-def _held(key_id: str, now_ms: int) -> Op[ApiKey | None]:
+def _held(key_id: str) -> Op[ApiKey | None]:
     """Read a key that is not revoked; nobody else changes it until the transaction ends."""
     rows = yield q(
-        "UPDATE api_keys SET revision = revision + 1, updated_at_ms = ?"
-        " WHERE id = ? AND revoked_at_ms IS NULL RETURNING id",
-        now_ms,
+        "UPDATE api_keys SET revision = revision + 1 WHERE id = ? AND revoked_at_ms IS NULL RETURNING id",
         key_id,
     )
     return (yield from keys.get_key(key_id)) if rows else None
 
 
 def _revoked(key: ApiKey, now_ms: int) -> Op[ApiKey]:
-    yield q("UPDATE api_keys SET revoked_at_ms = ? WHERE id = ?", now_ms, key.id)
+    yield q("UPDATE api_keys SET revoked_at_ms = ?, updated_at_ms = ? WHERE id = ?", now_ms, now_ms, key.id)
     gone = yield from keys.get_key(key.id)
     assert gone is not None
     return gone

@@ -16,10 +16,13 @@ from voidllm.store.statements import PAGE, Op, Row, q
 # A service account's key is of the account's team, whatever the key's own row says.
 TEAM = "CASE WHEN k.service_account_id IS NULL THEN k.team_id ELSE s.team_id END"
 
+# Nobody notes yet when a key was used.
+_USED = "CAST(NULL AS BIGINT)"
+
 _COLUMNS = (
     f"k.id, k.hash, k.hint, k.key_type, k.name, k.org_id, {TEAM}, k.user_id, k.service_account_id,"
     " k.scopes, k.created_at_ms, k.expires_at_ms, k.revoked_at_ms, u.is_system_admin, m.role, a.scope_id,"
-    f" k.revision, {limits_rows.COLUMNS}, k.addresses, k.tags, k.created_by, k.updated_at_ms"
+    f" k.revision, {limits_rows.COLUMNS}, k.addresses, k.tags, k.created_by, k.updated_at_ms, {_USED}"
 )
 
 FROM = (
@@ -44,7 +47,7 @@ LIVE = (
 )
 
 #: What lists can be sorted by; ids grow with the time of creation.
-SORTS: Mapping[str, str] = {"created_at": "k.id", "name": "k.name"}
+SORTS: Mapping[str, str] = {"created_at": "k.id", "name": "k.name", "last_used_at": f"coalesce({_USED}, 0)"}
 
 _INSERT = (
     "INSERT INTO api_keys (id, hash, hint, key_type, name, org_id, team_id, user_id, service_account_id,"  # noqa: S608
@@ -120,6 +123,9 @@ def list_keys(wanted: KeyFilter, page: Page) -> Op[list[ApiKey]]:
     if wanted.name_prefix is not None:
         # Compared as it is written, unlike a search.
         where.append(("substr(k.name, 1, ?) = ?", (len(wanted.name_prefix), wanted.name_prefix)))
+    if wanted.unused_since_ms is not None:
+        since = wanted.unused_since_ms
+        where.append((f"k.created_at_ms <= ? AND coalesce({_USED}, 0) <= ?", (since, since)))
     if wanted.seen_by is not None:
         where.append(_seen_by(wanted.seen_by))
     rows = yield paged(_SELECT, where, SORTS, "k.id", page)
@@ -128,6 +134,13 @@ def list_keys(wanted: KeyFilter, page: Page) -> Op[list[ApiKey]]:
         models = (yield from access_rows.get_access("key", row[0])) if row[15] is not None else None
         found.append(_key(row, models))
     return found
+
+
+def position(key: ApiKey, sort: str) -> str | int:
+    """Give what a key has for one of :data:`SORTS`."""
+    if sort == "name":
+        return key.name
+    return (key.last_used_at_ms or 0) if sort == "last_used_at" else ""
 
 
 def _of_teams(ids: tuple[str, ...]) -> Condition:
@@ -246,9 +259,7 @@ def live_keys(now_ms: int) -> Op[list[ApiKey]]:
     found: list[ApiKey] = []
     after = ""
     while True:
-        rows = yield q(
-            _SELECT + " WHERE k.id > ? AND" + LIVE + " ORDER BY k.id LIMIT ?", after, now_ms, PAGE
-        )
+        rows = yield q(_SELECT + " WHERE k.id > ? AND" + LIVE + " ORDER BY k.id LIMIT ?", after, now_ms, PAGE)
         found += [_key(row, None) for row in rows]
         if len(rows) < PAGE:
             return found
@@ -285,6 +296,7 @@ def _key(row: Row, models: frozenset[str] | None) -> ApiKey:
         tags={} if row[23] is None else json.loads(row[23]),
         created_by=row[24],
         updated_at_ms=row[25],
+        last_used_at_ms=row[26],
     )
 
 

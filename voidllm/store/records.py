@@ -154,6 +154,7 @@ class ApiKey(NewKey):
         the owner when the row is read, never stored with the key.
     :ivar revision: greater after every change of the key, its limits and its access list.
     :ivar updated_at_ms: when it was last changed, 0 for never.
+    :ivar last_used_at_ms: when it was last used, to the minute or so; ``None`` for never.
     """
 
     role: str = "member"
@@ -161,6 +162,7 @@ class ApiKey(NewKey):
     revoked_at_ms: int | None = None
     revision: int = 1
     updated_at_ms: int = 0
+    last_used_at_ms: int | None = None
 
 
 @frozen
@@ -196,6 +198,7 @@ class KeyFilter:
     :ivar ids: those alone.
     :ivar name_prefix: what the name begins with.
     :ivar seen_by: somebody who does not see all of them.
+    :ivar unused_since_ms: not used after that moment, nor made after it.
     """
 
     org_id: str | None = None
@@ -208,6 +211,7 @@ class KeyFilter:
     ids: tuple[str, ...] | None = None
     name_prefix: str | None = None
     seen_by: Seer | None = None
+    unused_since_ms: int | None = None
 
 
 @frozen

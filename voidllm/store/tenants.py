@@ -114,7 +114,7 @@ def create_service_account(account: ServiceAccount) -> Op[ServiceAccount]:
 
 def set_limits(kind: str, scope_id: str, limits: Limits) -> Op[bool]:
     """Set the limits of the ``system``, or of an org, team or key; ``False`` if there is none."""
-    if kind != "system" and not (yield from exists(kind, scope_id)):
+    if kind != "system" and not (yield from _taken(kind, scope_id)):
         return False
     yield from limits_rows.put(kind, "" if kind == "system" else scope_id, limits)
     return True
@@ -132,10 +132,17 @@ def set_aliases(kind: str, scope_id: str, aliases: Mapping[str, str]) -> Op[bool
 
 def set_access(kind: str, scope_id: str, models: Iterable[str] | None) -> Op[bool]:
     """Replace the access list of an org, team or key; ``False`` if there is none."""
-    if not (yield from exists(kind, scope_id)):
+    if not (yield from _taken(kind, scope_id)):
         return False
     yield from access_rows.put_access(kind, scope_id, models)
     return True
+
+
+def _taken(kind: str, scope_id: str) -> Op[bool]:
+    """Do as :func:`exists`; whoever has decided on a key as it was decides anew."""
+    if kind == "key":
+        yield q("UPDATE api_keys SET revision = revision + 1 WHERE id = ?", scope_id)
+    return (yield from exists(kind, scope_id))
 
 
 def exists(kind: str, scope_id: str) -> Op[bool]:
