@@ -10,6 +10,7 @@ from twisted.internet.defer import Deferred, succeed
 from voidllm.admin.sso_parts import SignOn
 from voidllm.auth.passwords import Passwords
 from voidllm.auth.sessions import SessionRules
+from voidllm.config import Config
 from voidllm.core.crypto import KeyDigester
 from voidllm.core.keyring import Keyring
 from voidllm.core.world import World
@@ -37,6 +38,8 @@ class AdminContext:
     :ivar snapshots: an :class:`~voidllm.core.interfaces.ISnapshotSource`; says who calls.
     :ivar flush: commits everything that was journaled before the call, so that a report is complete.
     :ivar config_view: gives the configuration as plain values, without secrets.
+    :ivar config: gives the configuration itself, with its secrets.
+    :ivar environ: where outbound proxies are looked up that the configuration does not name.
     :ivar reload: takes over the configuration file and gives the keys that need a restart.
     :ivar workers: describes the processes that answer requests besides this one, if there are any.
     :ivar audited: whether changes and refusals are put on record.
@@ -55,6 +58,8 @@ class AdminContext:
     snapshots: Any = field(repr=False)
     flush: Callable[[], Deferred[Any]] = _nothing_to_do
     config_view: Callable[[], Mapping[str, Any]] = dict
+    config: Callable[[], Config] = field(default=Config, repr=False)
+    environ: Mapping[str, str] = field(factory=dict, repr=False)
     reload: Callable[[], list[str]] | None = None
     workers: Callable[[], list[dict[str, Any]]] | None = None
     audited: bool = True

@@ -3,16 +3,23 @@
 from __future__ import annotations
 
 from voidllm.admin import (
+    audit,
     auth,
+    break_glass,
     configuration,
+    credentials,
+    deployments,
     description,
     keys,
     me,
+    models,
     members,
     orgs,
     passwords,
     service_accounts,
     sessions,
+    sso,
+    sso_settings,
     system,
     team_members,
     teams,
@@ -28,6 +35,8 @@ ROUTES: tuple[Route, ...] = (
     *sessions.ROUTES,
     *passwords.ROUTES,
     *totp.ROUTES,
+    *sso.ROUTES,
+    *sso_settings.ROUTES,
     *orgs.ROUTES,
     *members.ROUTES,
     *teams.ROUTES,
@@ -35,10 +44,14 @@ ROUTES: tuple[Route, ...] = (
     *service_accounts.ROUTES,
     *users.ROUTES,
     *keys.ROUTES,
+    *models.ROUTES,
+    *deployments.ROUTES,
+    *credentials.ROUTES,
     *usage.ROUTES,
+    *audit.ROUTES,
     *configuration.ROUTES,
     *description.ROUTES,
 )
 
 #: What there is on the control socket as well.
-OPERATORS: tuple[Route, ...] = system.ROUTES
+OPERATORS: tuple[Route, ...] = (*system.ROUTES, *break_glass.ROUTES)

@@ -79,6 +79,8 @@ def wanted(schema: Schema) -> str:
 def _words(schema: Schema) -> str:
     if "enum" in schema:
         return f"one of {', '.join(map(str, schema['enum']))}"
+    if "anyOf" in schema:
+        return " or ".join(_words(one) for one in schema["anyOf"] if one.get("type") != "null")
     kind = schema.get("type")
     if kind == "string":
         if schema.get("format") == "date-time":
