@@ -8,6 +8,7 @@ from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 
 from voidllm.core.crypto import KeyDigester
+from voidllm.core.snapshot import Snapshot
 from voidllm.core.snapshots import SnapshotHolder
 from voidllm.core.world import World
 from voidllm.door import Door
@@ -71,10 +72,22 @@ class DataPlane:
             settings=settings,
             sweeper=StreamSweeper(self.world.reactor),
         )
-        self.holder.subscribe(lambda _: core.forget_routes())
+        self._subscribe(core)
         self.journal, self.gate, self._core = journal, gate, core
         self._handler = ProxyHandler(core, self.holder)
         self.door.target = self._handler
+
+    def _subscribe(self, core: ProxyCore) -> None:
+        models = self.holder.current.models
+
+        def changed(snapshot: Snapshot) -> None:
+            nonlocal models
+            # Keys change often, and say nothing about where models are.
+            if snapshot.models is not models:
+                models = snapshot.models
+                core.forget_routes()
+
+        self.holder.subscribe(changed)
 
     def reload(self, settings: ProxySettings) -> None:
         """Go by other settings from the next request on."""

@@ -10,7 +10,15 @@ from twisted.internet.task import deferLater
 from twisted.logger import Logger
 
 from voidllm.admin.app import AdminContext
-from voidllm.bootstrap import FirstCredentials, bootstrap, box_id
+from voidllm.auth.passwords import Passwords
+from voidllm.auth.sessions import SessionRules
+from voidllm.bootstrap import (
+    FirstCredentials,
+    bootstrap,
+    box_id,
+    check_first_password,
+    forget_first_password,
+)
 from voidllm.config import Config, build_models, global_aliases, join
 from voidllm.core.crypto import KEY_BYTES, KeyDigester, key_check_value
 from voidllm.core.errors import StateError, StateInUse, StoreBusy, StoreTimeout, StoreUnavailable
@@ -22,7 +30,7 @@ from voidllm.http.clientaddr import TrustedProxies
 from voidllm.limits.ledger import MemoryLimiter
 from voidllm.limits.recount import counted_scopes
 from voidllm.limits.windows import DAY_MS, month_of, month_start_ms
-from voidllm.snapshots import Catalogue, SnapshotPublisher, retry_s
+from voidllm.snapshots import Catalogue, Garbage, SnapshotPublisher, retry_s
 from voidllm.statelock import take
 from voidllm.store import open_store
 from voidllm.store.sealed import DIGEST_KEY, KEY_CHECK
@@ -104,7 +112,7 @@ class Gateway:
     :param metrics: where everything is counted.
     :param environ: where outbound proxies are looked up that the configuration does not name.
     :param announce: called once with the first credentials, if this start made them.
-    :param collect: called after each full snapshot build, see ``SnapshotPublisher``.
+    :param garbage: see ``SnapshotPublisher``.
     :param fleet: the other processes, if there are any.
     :ivar plane: this process' data plane; its door is the message handler for every front.
     :ivar state: ``starting``, ``ready`` or ``draining``.
@@ -118,7 +126,7 @@ class Gateway:
         metrics: DataPlaneMetrics,
         announce: Callable[[FirstCredentials], None],
         environ: Mapping[str, str],
-        collect: Callable[[], None] = lambda: None,
+        garbage: Garbage | None = None,
         fleet: Fleet | None = None,
     ) -> None:
         self.world = world
@@ -133,10 +141,11 @@ class Gateway:
         self.batcher: UsageBatcher | None = None
         self.digester: KeyDigester | None = None
         self.keyring = Keyring()
+        self._passwords = Passwords(world)
         self._fleet = fleet or Alone()
         self._announce = announce
         self._environ = environ
-        self._collect = collect
+        self._garbage = garbage
         self._publisher: SnapshotPublisher | None = None
         self._stored: StoredModels | None = None
         self._stopping = False
@@ -163,6 +172,7 @@ class Gateway:
             await self._with_store(self.store.start)
             self.keyring = await self._with_store(self._unlock)
             await self._with_store(self._seed)
+            await self._with_store(self._warn_of_first_password)
             digesting = await self._with_store(partial(digest_key, self.store, self.keyring))
             self.digester = KeyDigester(digesting)
             box = await world.in_thread(box_id, world, state_dir)
@@ -173,7 +183,7 @@ class Gateway:
             await self._with_store(self._stored.start)
             catalogue = self._catalogue()
             self._publisher = SnapshotPublisher(
-                world, self.store, self.holder, catalogue, self._collect, self._fleet.cells
+                world, self.store, self.holder, catalogue, self._garbage, self._fleet.cells
             )
             await self._with_store(self._publisher.start)
             await self._with_store(partial(self._recount, box))
@@ -252,6 +262,11 @@ class Gateway:
         if first is not None:
             self._announce(first)
 
+    async def _warn_of_first_password(self) -> None:
+        warning = await check_first_password(self.world, self.store, self.config.state_dir)
+        if warning is not None:
+            _log.warn("{warning}", warning=warning)
+
     async def _open_usage(self, box: str) -> Journal:
         world, state_dir = self.world, self.config.state_dir
         settings = usage_settings(self.config, self._fleet.size + 1)
@@ -306,10 +321,22 @@ class Gateway:
             snapshots=self.holder,
             flush=self.batcher.flush,
             config_view=self._config_view,
+            config=lambda: self.config,
+            environ=self._environ,
             secrets=self.keyring,
             audited=self.config.settings.audit.enabled,
             trusted=TrustedProxies(map(str, self.config.server.trusted_proxies)),
+            sessions=self._session_rules(),
+            passwords=self._passwords,
+            forget_first_password=self._forget_first_password,
         )
+
+    def _session_rules(self) -> SessionRules:
+        sessions = self.config.settings.sessions
+        return SessionRules(sessions.idle_timeout, sessions.max_lifetime)
+
+    def _forget_first_password(self) -> Deferred[None]:
+        return Deferred.fromCoroutine(forget_first_password(self.world, self.config.state_dir))
 
     def _config_view(self) -> dict[str, Any]:
         # A method, because a reload replaces the configuration.

@@ -15,6 +15,7 @@ from twisted.logger import Logger
 
 from voidllm.core.world import World
 from voidllm.link import messages
+from voidllm.link.feed import Feed
 from voidllm.link.link import Link, connect
 from voidllm.link.relay_listener import RelayListener
 from voidllm.link.relay_wire import relay_channel
@@ -33,7 +34,7 @@ class Life:
 
     :ivar told: whether it knows of the store and got its first snapshot.
     :ivar ready: whether it answers requests.
-    :ivar behind: whether it missed changes because it did not read.
+    :ivar feed: sends it snapshots.
     """
 
     number: int
@@ -42,11 +43,11 @@ class Life:
     started_s: float
     hearing: Hearing
     link: Any = field(default=None, repr=False)
+    feed: Any = field(default=None, repr=False)
     relay: Any = field(default=None, repr=False)
     process: Any = field(default=None, repr=False)
     told: bool = False
     ready: bool = False
-    behind: bool = False
 
     @property
     def pid(self) -> int:
@@ -65,6 +66,7 @@ class Life:
         """Close what led to it."""
         if self.relay is not None:
             self.relay.stop()
+        self.feed.close()
         self.link.close()
 
 
@@ -77,7 +79,6 @@ def spawn(
     null_fd: int,
     got: Callable[[Any], None],
     broken: Callable[[], None],
-    flowing: Callable[[], None],
     ended: Callable[[str], None],
 ) -> None:
     """Start the process of ``life``, with a line and a relay to it.
@@ -88,11 +89,12 @@ def spawn(
     :param null_fd: its standard input.
     :param got: called with each of its messages.
     :param broken: called when the line is gone.
-    :param flowing: called when it has read everything, after it had not.
     :param ended: called with what the process ended by.
     :raises OSError: if there are no processes or descriptors left; nothing is left open then.
     """
-    link = life.link = Link(messages.decode_from_worker, got, broken, _MOST_FROM_WORKER, flowing)
+    life.feed = Feed(world.reactor)
+    link = life.link = Link(messages.decode_from_worker, got, broken, _MOST_FROM_WORKER, life.feed.flow)
+    life.feed.attach(link)
     here, there = socket.socketpair()
     with here, there:
         relay_here, relay_there = relay_channel()

@@ -14,7 +14,7 @@ from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from voidllm import __version__, garbage
+from voidllm import __version__
 from voidllm.admin.control import ControlSocket
 from voidllm.admin.root import make_root
 from voidllm.bootstrap import CREDENTIALS, FirstCredentials
@@ -22,6 +22,7 @@ from voidllm.config import Config, ConfigErrors, diff_needs_restart, load_config
 from voidllm.core.errors import VoidLLMError
 from voidllm.core.world import World
 from voidllm.ending import Patience, end_replies
+from voidllm.garbage import Keeper
 from voidllm.gateway import Gateway
 from voidllm.hardening import harden
 from voidllm.heap import keep_freed
@@ -120,7 +121,7 @@ class GatewayService(Service):
             self._metrics,
             self._announce,
             os.environ,
-            garbage.settle,
+            Keeper(),
             workers,
         )
         settings = front_settings(config)

@@ -1,27 +1,35 @@
-"""The control plane's side of snapshots: build one from the store and the catalogue, publish it."""
+"""The control plane's side of snapshots: build one from the store and the catalogue, and follow both."""
 
 from __future__ import annotations
 
-import gc
-from typing import Any, Callable, Mapping
+from typing import Any, Callable, Iterator, Mapping, Protocol
 
-from attrs import evolve, frozen
+from attrs import frozen
 from twisted.internet.defer import Deferred
+from twisted.internet.task import deferLater
 from twisted.logger import Logger
 
 from voidllm.core.errors import StoreError
 from voidllm.core.model import Model
-from voidllm.core.principal import Principal, Scope
 from voidllm.core.snapshot import Aliases, Snapshot
+from voidllm.core.snapshot_keys import EMPTY_TABLE, KeyDraft, KeyTable
 from voidllm.core.snapshots import SnapshotHolder
 from voidllm.core.world import World
-from voidllm.store.records import ApiKey, StoredAccess
+from voidllm.snapshot_build import Book, Cells
+from voidllm.store import changes_read, live_keys
+from voidllm.store.changes_read import Changes
+from voidllm.store.statements import PAGE
 
 _log = Logger()
-Cells = Callable[[str, str], int]
 _RETRY_S = (0.2, 0.5, 1.0, 2.0, 5.0)
 # Notifications do the work; this finds what a lost one would have said.
 _POLL_S = 5.0
+# Expiry is checked at use; this is for memory only, and for places in shared memory.
+_SWEEP_S = 600.0
+# Other work has its turn after so long.
+_SLICE_S = 0.004
+# Between one reading and the next there is as much time as the reading took, within these.
+_REST_S = (0.01, 0.2)
 
 
 def retry_s(attempt: int) -> float:
@@ -31,7 +39,7 @@ def retry_s(attempt: int) -> float:
 
 @frozen
 class Catalogue:
-    """The models that the configuration defines.
+    """The models that the configuration and the store define.
 
     :ivar aliases: global aliases, ``alias -> canonical name``.
     """
@@ -40,63 +48,40 @@ class Catalogue:
     aliases: Mapping[str, str]
 
 
-def build_snapshot(
-    version: int, stored: StoredAccess, catalogue: Catalogue, cells: Cells | None = None
-) -> Snapshot:
-    """Join what the store knows with what the configuration says; pure.
+class Garbage(Protocol):
+    """Keeps the garbage collector from looking at snapshots, see :mod:`voidllm.garbage`."""
 
-    :param cells: gives a limited scope's place in shared memory by its kind and id.
-    """
-    orgs = {org.id: org for org in stored.orgs}
-    teams = {team.id: team for team in stored.teams}
-    keys: dict[bytes, Principal] = {}
-    for key in stored.keys:
-        org = orgs.get(key.org_id)
-        # A key whose organisation or team is gone is dead, whatever its row says.
-        if org is None or (key.team_id is not None and key.team_id not in teams):
-            continue
-        scopes = [Scope("key", key.id, key.limits)]
-        if key.team_id is not None:
-            scopes.append(Scope("team", key.team_id, teams[key.team_id].limits))
-        scopes.append(Scope("org", org.id, org.limits))
-        counted = [scope for scope in scopes if not scope.limits.unlimited]
-        if cells is not None:
-            counted = [evolve(scope, cell=cells(scope.kind, scope.id)) for scope in counted]
-        keys[bytes.fromhex(key.hash)] = Principal(
-            key_id=key.id,
-            key_type=key.key_type,
-            key_name=key.name,
-            org_id=key.org_id,
-            team_id=key.team_id,
-            user_id=key.user_id,
-            service_account_id=key.service_account_id,
-            role=key.role,
-            scopes=key.scopes,
-            expires_at_ms=key.expires_at_ms,
-            counted=tuple(counted),
-            access=_access(key, stored),
-            networks=key.addresses,
-        )
-    aliases = Aliases(stored.team_aliases, stored.org_aliases, catalogue.aliases)
-    return Snapshot(version, keys, catalogue.models, aliases)
+    def put_by(self) -> None:
+        """A piece of a snapshot is there."""
+
+    def settle(self) -> None:
+        """A whole snapshot is there."""
+
+    def made(self, count: int) -> None:
+        """Some principals are new."""
 
 
-def _access(key: ApiKey, stored: StoredAccess) -> tuple[frozenset[str], ...]:
-    lists = [stored.access.get(("org", key.org_id)), stored.access.get(("key", key.id))]
-    if key.team_id is not None:
-        lists.append(stored.access.get(("team", key.team_id)))
-    if key.models is not None:
-        lists.append(key.models)
-    return tuple({allowed for allowed in lists if allowed is not None})
+class NoGarbage:
+    """Does nothing, for worlds whose garbage is somebody else's matter."""
+
+    def put_by(self) -> None:
+        """Do nothing."""
+
+    def settle(self) -> None:
+        """Do nothing."""
+
+    def made(self, count: int) -> None:
+        """Do nothing."""
 
 
 class SnapshotPublisher:
     """Keeps the holder's snapshot up to date with the store and the catalogue.
 
+    After the first whole reading only what was touched is read, and the next snapshot shares the
+    rest with the one before. Whole readings are done in pages, so that requests are answered meanwhile.
+
     :param holder: gets every new snapshot.
-    :param collect: called after each full build; puts the long-lived objects out of the
-        garbage collector's sight.
-    :param cells: see :func:`build_snapshot`.
+    :param cells: see :data:`~voidllm.snapshot_build.Cells`.
     """
 
     def __init__(
@@ -105,7 +90,7 @@ class SnapshotPublisher:
         store: Any,
         holder: SnapshotHolder,
         catalogue: Catalogue,
-        collect: Callable[[], None] = lambda: None,
+        garbage: Garbage | None = None,
         cells: Cells | None = None,
     ) -> None:
         self._world = world
@@ -113,12 +98,15 @@ class SnapshotPublisher:
         self._store = store
         self._holder = holder
         self._catalogue = catalogue
-        self._collect = collect
-        self._version = 0
+        self._garbage = garbage or NoGarbage()
+        self._book: Book | None = None
+        # Version of the store that the book is of.
         self._seen = -1
         self._failures = 0
-        self._building: Deferred[None] | None = None
+        self._working: Deferred[None] | None = None
         self._again = False
+        self._rest_until_s = 0.0
+        self._sweep_at_s = 0.0
         self._timer: Any = None
         self._unsubscribe: Callable[[], None] | None = None
         self._stopped = False
@@ -128,10 +116,11 @@ class SnapshotPublisher:
 
         :raises StoreError: if the store cannot be read now.
         """
-        await self._build()
-        self._unsubscribe = self._store.subscribe(self.refresh)
+        await self._work()
+        if self._unsubscribe is None:
+            self._unsubscribe = self._store.subscribe(self.refresh)
         # What changed between those two.
-        await self._build()
+        await self._work()
         self._schedule(_POLL_S)
 
     def stop(self) -> None:
@@ -146,21 +135,25 @@ class SnapshotPublisher:
     def replace_catalogue(self, catalogue: Catalogue) -> None:
         """Publish with other models from now on (configuration reloaded, prices arrived)."""
         self._catalogue = catalogue
-        self._seen = -1
-        self.refresh()
+        if self._book is not None:
+            self._publish(self._holder.current.keys)
 
     def refresh(self) -> None:
-        """Build and publish again soon; calls during a build make one more."""
+        """Follow the store's newest changes soon; calls while that is done make it once more."""
         if self._stopped:
             return
-        if self._building is not None:
+        if self._working is not None:
             self._again = True
             return
-        self._building = Deferred.fromCoroutine(self._build())
-        self._building.addCallbacks(self._built, self._not_built)
+        rest_s = self._rest_until_s - self._world.reactor.seconds()
+        if rest_s > 0:
+            self._schedule(rest_s)
+            return
+        self._working = Deferred.fromCoroutine(self._work())
+        self._working.addCallbacks(self._done, self._failed)
 
-    def _built(self, _: None) -> None:
-        self._building = None
+    def _done(self, _: None) -> None:
+        self._working = None
         self._failures = 0
         if self._again:
             self._again = False
@@ -168,11 +161,13 @@ class SnapshotPublisher:
         else:
             self._schedule(_POLL_S)
 
-    def _not_built(self, failure: Any) -> None:
-        self._building = None
+    def _failed(self, failure: Any) -> None:
+        self._working = None
         self._again = False
         if failure.check(StoreError) is None:
             _log.failure("a snapshot could not be built", failure)
+            # Half of a change may be in the book.
+            self._seen = -1
         # The snapshot that is there serves on.
         delay_s = retry_s(self._failures)
         self._failures += 1
@@ -186,20 +181,98 @@ class SnapshotPublisher:
         else:
             self._timer = self._world.reactor.callLater(delay_s, self.refresh)
 
-    async def _build(self) -> None:
-        version = await self._store.change_version()
-        if version == self._seen:
-            return
-        stored = await self._store.load(self._world.wall_ms())
-        # What a build makes is long-lived; collecting in the middle of it is wasted work.
-        enabled = gc.isenabled()
-        gc.disable()
+    # -- the work
+
+    async def _work(self) -> None:
+        seconds = self._world.reactor.seconds
+        began_s = seconds()
         try:
-            snapshot = build_snapshot(self._version + 1, stored, self._catalogue, self._cells)
+            if self._book is None or self._seen < 0:
+                await self._read_all()
+            changes = await self._changes()
+            if changes is None:
+                await self._read_all()
+                # What came meanwhile may be a lot again; the next round sees to it.
+                self._again = self._working is not None
+            elif changes.version != self._seen:
+                await self._follow(changes)
+            if seconds() >= self._sweep_at_s:
+                await self._sweep()
         finally:
-            if enabled:
-                gc.enable()
-        self._version += 1
-        self._seen = stored.version
-        self._holder.swap(snapshot)
-        self._collect()
+            took_s = seconds() - began_s
+            self._rest_until_s = seconds() + min(max(took_s, _REST_S[0]), _REST_S[1])
+
+    async def _changes(self) -> Changes | None:
+        changes: Changes | None = await self._store.read(
+            changes_read.changes_since, self._seen, self._world.wall_ms()
+        )
+        return changes
+
+    async def _read_all(self) -> None:
+        """Read everything, in many transactions: what changes meanwhile is followed afterwards."""
+        before = self._holder.current.keys
+        version, facts = await self._store.read(changes_read.all_scopes)
+        book, draft = Book(before, self._cells), KeyDraft(EMPTY_TABLE)
+        book.begin(facts)
+        after, now_ms = "", self._world.wall_ms()
+        while True:
+            keys, lists = await self._store.read(live_keys.page, after, now_ms)
+            await self._in_slices(book.add(draft, keys, lists))
+            self._garbage.put_by()
+            if len(keys) < PAGE:
+                break
+            after = keys[-1].id
+        await self._in_slices(draft.share(before))
+        self._book, self._seen = book, version
+        self._sweep_at_s = self._world.reactor.seconds() + _SWEEP_S
+        self._publish(draft.done())
+        self._garbage.settle()
+
+    async def _follow(self, changes: Changes) -> None:
+        book = self._book
+        assert book is not None
+        more: list[live_keys.Keys] = []
+        for kind, ids in zip(("org", "team"), book.new_owners(changes), strict=True):
+            if ids:
+                found = await self._store.read(live_keys.keys_of, kind, ids, self._world.wall_ms())
+                more.append(found)
+        draft = KeyDraft(self._holder.current.keys)
+        await self._in_slices(book.follow(draft, changes))
+        for keys, lists in more:
+            await self._in_slices(book.add(draft, keys, lists))
+        self._seen = changes.version
+        self._publish(draft.done())
+        self._garbage.made(len(changes.keys))
+
+    async def _sweep(self) -> None:
+        assert self._book is not None
+        self._sweep_at_s = self._world.reactor.seconds() + _SWEEP_S
+        keys = self._holder.current.keys
+        draft = KeyDraft(keys)
+        await self._in_slices(self._book.sweep(draft, keys, self._world.wall_ms()))
+        self._publish(draft.done())
+
+    async def _in_slices(self, steps: Iterator[None]) -> None:
+        seconds = self._world.reactor.seconds
+        until_s = seconds() + _SLICE_S
+        for _ in steps:
+            if seconds() > until_s:
+                await deferLater(self._world.reactor, 0)
+                until_s = seconds() + _SLICE_S
+
+    def _publish(self, keys: KeyTable) -> None:
+        """Put the next snapshot in force, unless it would say nothing new."""
+        assert self._book is not None
+        self._book.known(keys)
+        before, catalogue = self._holder.current, self._catalogue
+        aliases = Aliases(self._book.team_aliases, self._book.org_aliases, catalogue.aliases)
+        if (
+            before.version
+            and keys.same(before.keys)
+            and catalogue.models is before.models
+            and aliases == before.aliases
+        ):
+            return
+        if aliases == before.aliases:
+            aliases = before.aliases
+        self._holder.swap(Snapshot(before.version + 1, keys, catalogue.models, aliases))

@@ -10,21 +10,25 @@ import socket
 import sys
 from typing import Any, Callable
 
+from attrs import evolve
 from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.logger import Logger
 
-from voidllm import garbage
+from voidllm.core import snapshot_delta
 from voidllm.core.crypto import KeyDigester
+from voidllm.core.snapshot import EMPTY_SNAPSHOT, Snapshot
+from voidllm.core.snapshot_keys import EMPTY_TABLE, KeyDraft, Shared
 from voidllm.core.world import World
 from voidllm.dataplane import DataPlane
 from voidllm.ending import Patience, end_replies
+from voidllm.garbage import Keeper
 from voidllm.heart import Heart
 from voidllm.http.front import FrontFactory
 from voidllm.http.population import Population
 from voidllm.http.replies import error_body
 from voidllm.instruments import register_plane
 from voidllm.limits.shared import SharedLimiter, SharedTable
-from voidllm.link import delta, messages
+from voidllm.link import messages
 from voidllm.link.link import Link, connect
 from voidllm.link.listener import adopt
 from voidllm.link.relay import RelayFactory
@@ -64,6 +68,10 @@ class Worker:
         self._patience: Patience | None = None
         self._over = False
         self._wants_full = False
+        self._garbage = Keeper()
+        self._shared = Shared()
+        self._coming = EMPTY_SNAPSHOT
+        self._keys = KeyDraft(EMPTY_TABLE)
         self._opened: messages.Open | None = None
         self._log: Log | None = None
         self._plan: Plan | None = None
@@ -75,7 +83,9 @@ class Worker:
         self._does: dict[type, Callable[[Any], None]] = {
             messages.Setup: self._set_up,
             messages.Open: self._open,
-            messages.Full: self._full,
+            messages.Whole: self._whole,
+            messages.Keys: self._more_keys,
+            messages.Complete: self._complete,
             messages.Change: self._change,
             messages.Reload: self._reload,
             messages.WantMetrics: self._want_metrics,
@@ -124,12 +134,26 @@ class Worker:
     def _open(self, message: messages.Open) -> None:
         self._opened = message
 
-    def _full(self, message: messages.Full) -> None:
+    def _whole(self, message: messages.Whole) -> None:
+        self._coming = Snapshot(message.version, EMPTY_TABLE, message.models, message.aliases)
+        self._keys = KeyDraft(EMPTY_TABLE)
+
+    def _more_keys(self, message: messages.Keys) -> None:
+        assert self._plane is not None
+        before = self._plane.holder.current.keys
+        for digest, principal in message.keys.items():
+            known = before.get(digest)
+            self._keys.put(digest, known if known == principal else self._shared.principal(principal))
+        self._garbage.put_by()
+
+    def _complete(self, _: messages.Complete) -> None:
         assert self._plane is not None
         first = self._plane.gate is None
         self._wants_full = False
-        self._plane.holder.swap(message.snapshot)
-        garbage.settle()
+        whole = evolve(self._coming, keys=self._keys.done())
+        self._coming, self._keys = EMPTY_SNAPSHOT, KeyDraft(EMPTY_TABLE)
+        self._plane.holder.swap(whole)
+        self._garbage.settle()
         if first:
             self._owned(Deferred.fromCoroutine(self._begin()), "a worker cannot begin")
 
@@ -151,9 +175,12 @@ class Worker:
     def _change(self, message: messages.Change) -> None:
         assert self._plane is not None
         holder = self._plane.holder
+        for principal in message.delta.keys.values():
+            self._shared.principal(principal)
         try:
-            holder.swap(delta.apply(holder.current, message.delta))
-        except delta.Gap:
+            holder.swap(snapshot_delta.apply(holder.current, message.delta))
+            self._garbage.made(len(message.delta.keys))
+        except snapshot_delta.Gap:
             # Whatever else is on its way does not fit either.
             if not self._wants_full:
                 self._wants_full = True

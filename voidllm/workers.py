@@ -20,8 +20,7 @@ from voidllm.core.world import World
 from voidllm.life import Life, spawn
 from voidllm.limits.shared import CellBook, SharedLimiter, SharedTable, create_table
 from voidllm.link import messages
-from voidllm.link.delta import difference
-from voidllm.link.framing import frame
+from voidllm.link.feed import change_frame
 from voidllm.link.listener import Places
 from voidllm.plan import Plan, encode_plan
 from voidllm.telemetry.fleet import Fleet
@@ -69,7 +68,6 @@ class Workers:
         self._opened: messages.Open | None = None
         self._sealed: Callable[[str], None] = lambda _: None
         self._seen: Snapshot | None = None
-        self._whole: tuple[int, bytes] = (-1, b"")
         self._ready: Deferred[None] | None = None
         self._census = Census(world.reactor)
         self._ending: Deferred[None] | None = None
@@ -177,7 +175,6 @@ class Workers:
             null_fd=self._null_fd,
             got=lambda message: self._got(life, message),
             broken=lambda: self._line_broken(life),
-            flowing=lambda: self._flowing(life),
             ended=lambda status: self._ended(life, status),
         )
         self._lives[number] = life
@@ -192,30 +189,14 @@ class Workers:
         if self._opened is not None and not life.told:
             life.told = True
             life.link.send(self._opened)
-            self._send_whole(life)
-
-    def _send_whole(self, life: Life) -> None:
-        snapshot = self._holder.current
-        if self._whole[0] != snapshot.version:
-            self._whole = (snapshot.version, frame(messages.encode(messages.Full(snapshot))))
-        life.behind = False
-        life.link.send_encoded(self._whole[1])
+            life.feed.whole(self._holder.current)
 
     def _changed(self, snapshot: Snapshot) -> None:
         assert self._seen is not None
-        change = frame(messages.encode(messages.Change(difference(self._seen, snapshot))))
-        self._seen = snapshot
-        self._whole = (-1, b"")
+        old, self._seen = self._seen, snapshot
+        change = change_frame(old, snapshot)
         for life in self._lives.values():
-            if life.told and life.link.clogged:
-                # It gets the whole when it has read what is on its way: bounded, and no change is missed.
-                life.behind = True
-            elif life.told:
-                life.link.send_encoded(change)
-
-    def _flowing(self, life: Life) -> None:
-        if life.behind:
-            self._send_whole(life)
+            life.feed.changed(old, snapshot, change)
 
     def reload(self, plan: Plan) -> None:
         """Tell everybody another plan, of which they take over what can be at run time."""
@@ -235,10 +216,7 @@ class Workers:
         elif isinstance(message, messages.Sealed):
             self._sealed(message.segment)
         elif isinstance(message, messages.WantFull):
-            if life.link.clogged:
-                life.behind = True
-            else:
-                self._send_whole(life)
+            life.feed.whole(self._holder.current)
         elif isinstance(message, messages.Ready):
             life.ready = True
             _log.info(

@@ -9,8 +9,10 @@ from twisted.trial.unittest import SynchronousTestCase
 from voidllm.core.model import Deployment, Model, Price, UpstreamTLS
 from voidllm.core.principal import Limits, Principal, Scope
 from voidllm.core.snapshot import Aliases, Snapshot
-from voidllm.link.delta import Delta, Gap, apply, difference
-from voidllm.link.messages import Change, Full, decode_to_worker, encode
+from voidllm.core.snapshot_delta import Delta, Gap, apply, difference
+from voidllm.link.feed import whole_frames
+from voidllm.link.framing import Frames
+from voidllm.link.messages import Change, Complete, Keys, Whole, decode_to_worker, encode
 
 _names = st.sampled_from(["a", "b", "c"])
 _principals = st.builds(
@@ -74,8 +76,14 @@ class TestDelta(SynchronousTestCase):
 
     @given(_snapshots)
     def test_whole(self, snapshot: Snapshot) -> None:
-        """A whole snapshot comes out at the other end as it went in."""
-        self.assertEqual(decode_to_worker(encode(Full(snapshot))).snapshot, snapshot)
+        """A whole snapshot comes out at the other end as it went in, piece by piece."""
+        begin, *pieces, end = map(decode_to_worker, Frames(1 << 20).feed(b"".join(whole_frames(snapshot))))
+        assert isinstance(begin, Whole) and isinstance(end, Complete)
+        keys: dict[bytes, Principal] = {}
+        for piece in pieces:
+            assert isinstance(piece, Keys)
+            keys |= piece.keys
+        self.assertEqual(Snapshot(begin.version, keys, begin.models, begin.aliases), snapshot)
 
     def test_gap(self) -> None:
         """A change of another version is refused."""

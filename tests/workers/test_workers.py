@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import socket
+from typing import Any
 
 from attrs import evolve
 from twisted.internet.defer import Deferred
@@ -14,6 +15,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from tests.workers.fakes import FakeReactor, FakeWorker, bind
 from voidllm.core.principal import Principal
 from voidllm.core.snapshot import EMPTY_SNAPSHOT, Snapshot
+from voidllm.core.snapshot_delta import apply
 from voidllm.core.snapshots import SnapshotHolder
 from voidllm.core.world import World
 from voidllm.http.pool_settings import PoolSettings
@@ -22,9 +24,10 @@ from voidllm.life import environment
 from voidllm.link.messages import (
     Alive,
     Change,
+    Complete,
     Cut,
     Drain,
-    Full,
+    Keys,
     Metrics,
     Open,
     Ready,
@@ -33,6 +36,7 @@ from voidllm.link.messages import (
     Setup,
     WantFull,
     WantMetrics,
+    Whole,
 )
 from voidllm.plan import Plan, decode_plan
 from voidllm.proxy.settings import ProxySettings
@@ -64,6 +68,11 @@ def snapshot(version: int, *keys: str) -> Snapshot:
         for key in keys
     }
     return evolve(EMPTY_SNAPSHOT, version=version, keys=made)
+
+
+def whole(one: Snapshot) -> list[Any]:
+    """Give the messages of a small snapshot."""
+    return [Whole(one.version, dict(one.models), one.aliases), Keys(dict(one.keys)), Complete()]
 
 
 class Case(SynchronousTestCase):
@@ -147,9 +156,7 @@ class TestStarting(Case):
         self.assertNotEqual(*boots)
         self.assertEqual(self.workers.writers(), [(1, boots[0]), (2, boots[1])])
         self.open().addErrback(lambda _: None)
-        opening, whole = first.got()
-        self.assertEqual(opening, Open("box", b"digest"))
-        self.assertEqual(whole, Full(self.holder.current))
+        self.assertEqual(first.got(), [Open("box", b"digest"), *whole(self.holder.current)])
 
     def test_certificate_travels(self) -> None:
         """All get the certificate that was read at the start, not its path; nothing prints the key."""
@@ -188,7 +195,7 @@ class TestStarting(Case):
         first.ends(signal.SIGKILL)
         self.assertNoResult(opening)
         self.reactor.advance(0.2)
-        self.assertEqual([type(told) for told in self.latest.got()], [Setup, Open, Full])
+        self.assertEqual([type(told) for told in self.latest.got()], [Setup, Open, Whole, Keys, Complete])
         self.latest.says(Ready())
         self.successResultOf(opening)
 
@@ -234,9 +241,9 @@ class TestReplacing(Case):
         self.reactor.advance(0)
         self.assertEqual(len(self.reactor.workers), 3)
         self.assertEqual(self.latest.fds[3], first.fds[3])
-        setup, opened, whole = self.latest.got()
+        setup, *rest = self.latest.got()
         self.assertFalse(setup.listen)
-        self.assertEqual((opened, whole), (Open("box", b"digest"), Full(self.holder.current)))
+        self.assertEqual(rest, [Open("box", b"digest"), *whole(self.holder.current)])
 
     def test_signal_without_a_name(self) -> None:
         """One that ends by a signal that has no name is replaced, too."""
@@ -257,7 +264,7 @@ class TestReplacing(Case):
         self.live(1, second)
         self.assertEqual(len(self.reactor.workers), 4)
         self.assertEqual([worker["worker"] for worker in self.workers.roster()], [1, 2])
-        self.assertEqual([type(told) for told in self.latest.got()], [Setup, Open, Full])
+        self.assertEqual([type(told) for told in self.latest.got()], [Setup, Open, Whole, Keys, Complete])
 
     def test_no_room(self) -> None:
         """While no process can be made, it is tried again; nothing is left of each try."""
@@ -274,7 +281,7 @@ class TestReplacing(Case):
         self.reactor.full = False
         self.live(5, second)
         self.assertEqual(len(self.living()), 2)
-        self.assertEqual([type(told) for told in self.latest.got()], [Setup, Open, Full])
+        self.assertEqual([type(told) for told in self.latest.got()], [Setup, Open, Whole, Keys, Complete])
 
     def test_deserted(self) -> None:
         """Connections do not wait where nobody comes: that socket is closed, and there is another later."""
@@ -390,7 +397,7 @@ class TestChanges(Case):
         self.assertEqual(list(one.delta.keys), [b"b"])
 
     def test_clogged(self) -> None:
-        """One that does not read gets no more, and then the whole, once; the others get the changes."""
+        """One that does not read gets no more, and then the difference, once; the others get the changes."""
         first, second = self.opened()
         first.link.pauseProducing()
         for version in range(2, 52):
@@ -398,7 +405,9 @@ class TestChanges(Case):
         self.assertEqual(first.got(), [])
         self.assertEqual(len(second.got()), 50)
         first.link.resumeProducing()
-        self.assertEqual(first.got(), [Full(snapshot(51, "a", "k51"))])
+        (change,) = first.got()
+        self.assertEqual((change.delta.base, change.delta.version), (1, 51))
+        self.assertEqual(apply(snapshot(1, "a"), change.delta), snapshot(51, "a", "k51"))
         first.link.pauseProducing()
         first.link.resumeProducing()
         self.assertEqual(first.got(), [])
@@ -418,12 +427,12 @@ class TestChanges(Case):
         """One that asks for the whole gets it, however often it asks while it does not read."""
         first, second = self.opened()
         first.says(WantFull())
-        self.assertEqual(first.got(), [Full(self.holder.current)])
+        self.assertEqual(first.got(), whole(self.holder.current))
         first.link.pauseProducing()
         first.says(*[WantFull()] * 50)
         self.assertEqual(first.got(), [])
         first.link.resumeProducing()
-        self.assertEqual(len(first.got()), 1)
+        self.assertEqual(first.got(), whole(self.holder.current))
         self.assertEqual(second.got(), [])
 
     def test_successor_after_changes(self) -> None:
@@ -433,7 +442,7 @@ class TestChanges(Case):
         self.holder.swap(snapshot(2, "b"))
         first.ends(signal.SIGKILL)
         self.reactor.advance(0)
-        self.assertEqual(self.latest.got()[-1], Full(snapshot(2, "b")))
+        self.assertEqual(self.latest.got()[2:], whole(snapshot(2, "b")))
 
     def test_reload(self) -> None:
         """Another plan goes to all, and is what a successor starts with."""

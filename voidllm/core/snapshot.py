@@ -8,6 +8,7 @@ from attrs import field, frozen
 
 from voidllm.core.model import Model
 from voidllm.core.principal import Principal
+from voidllm.core.snapshot_keys import EMPTY_TABLE, KeyTable, key_table
 
 
 @frozen
@@ -35,7 +36,7 @@ class Snapshot:
     """
 
     version: int
-    keys: Mapping[bytes, Principal] = field(factory=dict, repr=False)
+    keys: KeyTable = field(default=EMPTY_TABLE, converter=key_table, repr=False)
     models: Mapping[str, Model] = field(factory=dict)
     aliases: Aliases = field(factory=Aliases)
 

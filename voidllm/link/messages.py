@@ -6,8 +6,10 @@ from typing import TypeAlias
 
 from msgspec import Struct, msgpack
 
-from voidllm.core.snapshot import Snapshot
-from voidllm.link.delta import Delta
+from voidllm.core.model import Model
+from voidllm.core.principal import Principal
+from voidllm.core.snapshot import Aliases
+from voidllm.core.snapshot_delta import Delta
 
 
 class Setup(Struct, tag="setup", frozen=True):
@@ -36,10 +38,28 @@ class Open(Struct, tag="open", frozen=True):
         return "Open(...)"
 
 
-class Full(Struct, tag="full", frozen=True):
-    """To a worker: the whole of what is in force now."""
+class Whole(Struct, tag="whole", frozen=True):
+    """To a worker: all of what is in force begins; its keys follow, then :class:`Complete`.
 
-    snapshot: Snapshot
+    In pieces, because neither side may do nothing else for as long as 100,000 keys take.
+    """
+
+    version: int
+    models: dict[str, Model]
+    aliases: Aliases
+
+
+class Keys(Struct, tag="keys", frozen=True):
+    """To a worker: some keys of the whole."""
+
+    keys: dict[bytes, Principal]
+
+    def __repr__(self) -> str:
+        return "Keys(...)"
+
+
+class Complete(Struct, tag="complete", frozen=True):
+    """To a worker: that was the whole; go by it from now on."""
 
 
 class Change(Struct, tag="change", frozen=True):
@@ -98,7 +118,7 @@ class Metrics(Struct, tag="metrics", frozen=True):
     data: bytes
 
 
-ToWorker: TypeAlias = Setup | Open | Full | Change | Reload | WantMetrics | Drain | Cut
+ToWorker: TypeAlias = Setup | Open | Whole | Keys | Complete | Change | Reload | WantMetrics | Drain | Cut
 FromWorker: TypeAlias = Alive | Ready | WantFull | Sealed | Metrics
 
 encode = msgpack.Encoder().encode

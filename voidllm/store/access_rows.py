@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Iterable, Mapping
+from typing import Iterable, Mapping, Sequence
 
 from voidllm.store.statements import PAGE, Op, q
 
@@ -68,15 +68,40 @@ def all_access() -> Op[dict[tuple[str, str], frozenset[str]]]:
         after = rows[-1]
 
 
-def all_aliases(kind: str) -> Op[dict[tuple[str, str], str]]:
-    """Read every alias of the ``org`` or of the ``team`` scopes."""
+def access_of(kind: str, ids: Sequence[str] | None = None) -> Op[dict[tuple[str, str], frozenset[str]]]:
+    """Read the access lists of the ``org`` or ``team`` scopes, or of some of them."""
+    lists: dict[tuple[str, str], set[str]] = {}
+    after = ("", "")
+    while True:
+        rows = yield q(
+            "SELECT a.scope_id, coalesce(m.model, '') FROM access_lists a"  # noqa: S608
+            " LEFT JOIN access_models m ON m.scope_kind = a.scope_kind AND m.scope_id = a.scope_id"
+            f" WHERE a.scope_kind = ?{_among('a.scope_id', ids)}"
+            " AND (a.scope_id, coalesce(m.model, '')) > (?, ?) ORDER BY 1, 2 LIMIT ?",
+            kind,
+            *(ids or ()),
+            *after,
+            PAGE,
+        )
+        for scope_id, model in rows:
+            names = lists.setdefault((kind, scope_id), set())
+            if model:
+                names.add(model)
+        if len(rows) < PAGE:
+            return {scope: frozenset(names) for scope, names in lists.items()}
+        after = rows[-1]
+
+
+def all_aliases(kind: str, ids: Sequence[str] | None = None) -> Op[dict[tuple[str, str], str]]:
+    """Read every alias of the ``org`` or of the ``team`` scopes, or of some of them."""
     aliases: dict[tuple[str, str], str] = {}
     after = ("", "")
     while True:
         rows = yield q(
-            "SELECT scope_id, alias, model FROM model_aliases WHERE scope_kind = ?"
-            " AND (scope_id, alias) > (?, ?) ORDER BY scope_id, alias LIMIT ?",
+            "SELECT scope_id, alias, model FROM model_aliases WHERE scope_kind = ?"  # noqa: S608
+            f"{_among('scope_id', ids)} AND (scope_id, alias) > (?, ?) ORDER BY scope_id, alias LIMIT ?",
             kind,
+            *(ids or ()),
             *after,
             PAGE,
         )
@@ -85,3 +110,7 @@ def all_aliases(kind: str) -> Op[dict[tuple[str, str], str]]:
         if len(rows) < PAGE:
             return aliases
         after = rows[-1][:2]
+
+
+def _among(column: str, ids: Sequence[str] | None) -> str:
+    return "" if ids is None else f" AND {column} IN ({', '.join('?' * len(ids))})"

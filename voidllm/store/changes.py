@@ -18,6 +18,9 @@ Touched = tuple[str, str]
 #: What makes a snapshot be built anew, because nobody said what is different.
 EVERYTHING: Touched = ("all", "")
 
+#: What is noted of a change that touched nothing of a snapshot, so that none is missing in the record.
+NOTHING: Touched = ("nothing", "")
+
 #: How many versions are kept; whoever is further behind reads everything.
 KEPT = 10_000
 _PRUNE_EVERY = 256
@@ -89,7 +92,7 @@ def recorded(
 def count(touched: tuple[Touched, ...]) -> Op[int]:
     """Count one change and note what it touched; last in its transaction, because others wait for it."""
     version = yield from state.bump()
-    for kind, id_ in touched:
+    for kind, id_ in touched or (NOTHING,):
         yield q("INSERT INTO changes (version, kind, id) VALUES (?, ?, ?)", version, kind, id_)
     if version % _PRUNE_EVERY == 0:
         yield q("DELETE FROM changes WHERE version <= ?", version - KEPT)

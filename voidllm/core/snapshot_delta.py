@@ -10,6 +10,7 @@ from voidllm.core.errors import VoidLLMError
 from voidllm.core.model import Model
 from voidllm.core.principal import Principal
 from voidllm.core.snapshot import Aliases, Snapshot
+from voidllm.core.snapshot_keys import KeyDraft, KeyTable
 
 K = TypeVar("K")
 V = TypeVar("V")
@@ -37,10 +38,10 @@ class Delta:
 
 
 def difference(old: Snapshot, new: Snapshot) -> Delta:
-    """Say what turns ``old`` into ``new``."""
-    keys, keys_gone = _difference(old.keys, new.keys)
+    """Say what turns ``old`` into ``new``; what both share is not looked at."""
+    keys, keys_gone = new.keys.since(old.keys)
     models, models_gone = _difference(old.models, new.models)
-    aliases = None if old.aliases == new.aliases else new.aliases
+    aliases = None if old.aliases is new.aliases or old.aliases == new.aliases else new.aliases
     return Delta(old.version, new.version, keys, keys_gone, models, models_gone, aliases)
 
 
@@ -54,13 +55,26 @@ def apply(old: Snapshot, delta: Delta) -> Snapshot:
     return evolve(
         old,
         version=delta.version,
-        keys=_apply(old.keys, delta.keys, delta.keys_gone),
+        keys=_changed(old.keys, delta),
         models=_apply(old.models, delta.models, delta.models_gone),
         aliases=delta.aliases or old.aliases,
     )
 
 
+def _changed(keys: KeyTable, delta: Delta) -> KeyTable:
+    if not delta.keys and not delta.keys_gone:
+        return keys
+    draft = KeyDraft(keys)
+    for digest, principal in delta.keys.items():
+        draft.put(digest, principal)
+    for digest in delta.keys_gone:
+        draft.drop(digest)
+    return draft.done()
+
+
 def _difference(old: Mapping[K, V], new: Mapping[K, V]) -> tuple[dict[K, V], tuple[K, ...]]:
+    if old is new:
+        return {}, ()
     changed = {key: value for key, value in new.items() if key not in old or old[key] != value}
     return changed, tuple(key for key in old if key not in new)
 
