@@ -19,33 +19,28 @@ from typing import Any, Callable, Iterable, Mapping
 
 from tests.harness import Gateway, custom_model, request, wait_until
 
-#: Columns of ``usage_hourly`` that rows are added up by, and how each is found in ``usage_events``.
-_GROUP = (
-    "started_ms - started_ms % 3600000",
-    "org_id",
-    "coalesce(team_id, '')",
-    "coalesce(user_id, '')",
-    "coalesce(service_account_id, '')",
-    "key_id",
-    "kind",
-    "endpoint",
-    "model",
-    "provider",
-    "deployment",
-    "status",
-    "source",
+#: What rows are added up by.
+_TEXTS = ("org_id", "team_id", "user_id", "service_account_id", "key_id", "kind", "endpoint", "model")
+_GROUP = (*_TEXTS, "provider", "deployment", "status", "source")
+_FOUND = tuple(
+    f"coalesce({c}, '')" if c in ("team_id", "user_id", "service_account_id") else c for c in _GROUP
 )
 _BUCKETS = ("input", "cache_read", "cache_write", "output", "reasoning", "audio_input", "audio_output")
-_SUMS = tuple(f"sum({bucket}_tokens)" for bucket in _BUCKETS)
+_SUMS = tuple(f"{bucket}_tokens" for bucket in _BUCKETS)
+_PLACES = ", ".join(str(n + 1) for n in range(1 + len(_GROUP)))
 ROWS_SQL = "SELECT request_id, status, error_code, source, stream FROM usage_events"
 DETAIL_SQL = (
-    f"SELECT {', '.join(_GROUP)}, count(*), {', '.join(_SUMS)}, coalesce(sum(cost_nano), 0), "
-    f"sum(duration_ms) FROM usage_events GROUP BY {', '.join(str(n + 1) for n in range(len(_GROUP)))}"
+    f"SELECT day, {', '.join(_FOUND)}, count(*), {', '.join(f'sum({one})' for one in _SUMS)}, "
+    f"sum(coalesce(cost_nano, 0)), sum(duration_ms) FROM usage_events GROUP BY {_PLACES}"
 )
-HOURLY_SQL = (
-    "SELECT hour_ms, org_id, team_id, user_id, service_account_id, key_id, kind, endpoint, model, provider, "
-    f"deployment, status, source, requests, {', '.join(f'{b}_tokens' for b in _BUCKETS)}, cost_nano, "
-    "duration_sum_ms FROM usage_hourly"
+#: The widest roll-up by days, and the events that are marked to be added to it.
+COUNTED_SQL = (
+    f"SELECT day, {', '.join(_GROUP)}, sum(requests), {', '.join(f'sum({one})' for one in _SUMS)}, "
+    f"sum(cost_nano), sum(duration_sum_ms) FROM (SELECT s.period AS day, {', '.join(_GROUP)}, requests, "
+    f"{', '.join(_SUMS)}, cost_nano, duration_sum_ms FROM usage_groups g "
+    "JOIN usage_sums s ON s.group_id = g.id WHERE rollup = 5 AND period BETWEEN 10000101 AND 99991231 "
+    f"UNION ALL SELECT e.day, {', '.join(_FOUND)}, 1, {', '.join(_SUMS)}, coalesce(cost_nano, 0), "
+    f"duration_ms FROM usage_events e JOIN usage_pending p ON p.day = e.day AND p.id = e.id) c GROUP BY {_PLACES}"
 )
 _TRACE = re.compile(r"Traceback|Unhandled", re.IGNORECASE)
 
@@ -187,7 +182,7 @@ class Rows:
     def __init__(self, query: Callable[[str], list[tuple[Any, ...]]]) -> None:
         self.all = query(ROWS_SQL)
         self.detail = sorted(query(DETAIL_SQL))
-        self.hourly = sorted(query(HOURLY_SQL))
+        self.counted = sorted(query(COUNTED_SQL))
 
     @property
     def ids(self) -> collections.Counter[str]:

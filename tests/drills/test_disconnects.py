@@ -250,7 +250,7 @@ class DisconnectTests(SynchronousTestCase):
         self.assertEqual((due | seen) - set(rows.ids), set())
         # The two that were not left.
         self.assertEqual(len(set(rows.ids) - heads), 2)
-        self.assertEqual(rows.detail, rows.hourly)
+        self.assertEqual(rows.detail, rows.counted)
         delivered = [row for row in rows.all if row[4] and row[1] == 200 and row[2] == "client_closed"]
         self.assertEqual({row[3] for row in delivered} - {"provider_partial", "estimated"}, set())
         self.assertGreater(len(delivered), 10)

@@ -52,7 +52,7 @@ class DiskFullTests(SynchronousTestCase):
         rows = sqlite_rows(gateway)
         self.assertEqual(set(rows.ids.values()), {1})
         self.assertEqual(len([row for row in rows.all if row[1] == 200]), answered)
-        self.assertEqual(rows.detail, rows.hourly)
+        self.assertEqual(rows.detail, rows.counted)
 
     @pytest.mark.slow
     def test_small_disk(self) -> None:

@@ -171,7 +171,7 @@ class DrainTests(SynchronousTestCase):
             self.assertIn(call.id, rows.by_id, name)
         # Text was delivered, so it is not for nothing.
         self.assertIn(rows.by_id[calls["long-stream"].id][3], ("provider_partial", "estimated"))
-        self.assertEqual(rows.detail, rows.hourly)
+        self.assertEqual(rows.detail, rows.counted)
         self.assertEqual(faults_in(self.gateway.log.read_text()), [])
 
 

@@ -52,5 +52,5 @@ class KilledTests(SynchronousTestCase):
         extra = set(rows.ids) - completed
         self.assertEqual(extra - in_flight, set())
         self.assertLessEqual(len(extra), ROUNDS * CLIENTS)
-        self.assertEqual(rows.detail, rows.hourly)
+        self.assertEqual(rows.detail, rows.counted)
         self.assertEqual(faults_in(gateway.log.read_text()), [])

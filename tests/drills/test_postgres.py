@@ -119,7 +119,7 @@ class PostgresTests(SynchronousTestCase):
         rows = self.rows()
         self.assertEqual(set(rows.ids.values()), {1})
         self.assertEqual(set(rows.ids), load.completed)
-        self.assertEqual(rows.detail, rows.hourly)
+        self.assertEqual(rows.detail, rows.counted)
         self.assertEqual(faults_in(gateway.log.read_text()), [])
 
     def test_killed_together(self) -> None:
@@ -139,7 +139,7 @@ class PostgresTests(SynchronousTestCase):
         self.assertEqual(set(rows.ids.values()), {1})
         self.assertEqual(load.completed - set(rows.ids), set())
         self.assertEqual(set(rows.ids) - load.completed - load.open, set())
-        self.assertEqual(rows.detail, rows.hourly)
+        self.assertEqual(rows.detail, rows.counted)
 
     def test_two_boxes(self) -> None:
         """A key made or revoked on one box is known on the other within a second."""
@@ -157,7 +157,7 @@ class PostgresTests(SynchronousTestCase):
         self.assertEqual(both, [0, 0])
         rows = self.rows()
         self.assertEqual(set(rows.ids.values()), {1})
-        self.assertEqual(rows.detail, rows.hourly)
+        self.assertEqual(rows.detail, rows.counted)
 
     def test_connections_are_counted(self) -> None:
         """The metrics say how many connections there are to the database, and how often they did not do."""

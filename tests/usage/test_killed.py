@@ -13,6 +13,7 @@ from typing import Callable
 from twisted.trial.unittest import SynchronousTestCase
 
 import voidllm
+from tests.drills.support import COUNTED_SQL
 from voidllm.core.world import RealFileSystem
 from voidllm.usage.segments import pending_events
 
@@ -68,7 +69,7 @@ class KilledTests(SynchronousTestCase):
         database = sqlite3.connect(os.path.join(state, "store.db"))
         with database:
             rows = [int(row_id[-12:]) for (row_id,) in database.execute("SELECT id FROM usage_events")]
-            (counted,) = database.execute("SELECT sum(requests) FROM usage_hourly").fetchone()
+            counted = sum(row[13] for row in database.execute(COUNTED_SQL))
             progress = database.execute("SELECT * FROM journal_progress").fetchall()
         database.close()
         self.assertEqual(len(rows), len(set(rows)))

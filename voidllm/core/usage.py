@@ -70,6 +70,7 @@ class UsageEvent:
     :ivar price_version: which price list, ``""`` without one.
     :ivar duration_ms: until the last byte was handed to the client's connection.
     :ivar ttft_ms: until the first token of a stream, ``None`` if none came or not a stream.
+    :ivar tags: ``name:value``, several with commas between, see :mod:`voidllm.core.usage_tags`.
     """
 
     id: str
@@ -97,3 +98,4 @@ class UsageEvent:
     cost_nano: int | None = None
     price_version: str = ""
     ttft_ms: int | None = None
+    tags: str = ""

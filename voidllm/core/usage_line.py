@@ -74,6 +74,7 @@ LAYOUT = (
     Value("cost_nano", "int", optional=True),
     Value("price_version", "text", default=""),
     Value("ttft_ms", "int", optional=True),
+    Value("tags", "text", default=""),
 )
 
 #: How many elements a line has, version included.
@@ -141,6 +142,7 @@ def encode_line(event: UsageEvent) -> bytes:
         event.cost_nano,
         event.price_version,
         event.ttft_ms,
+        event.tags,
     )
     try:
         # 0.3 us against 1.3, but not ASCII where a name is not.

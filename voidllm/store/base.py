@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import partial
 from typing import Any, Callable, Iterable, Mapping, Sequence, TypeVar
 
+from attrs import evolve
 from twisted.internet.defer import Deferred, succeed
 from twisted.logger import Logger
 
@@ -23,6 +24,7 @@ from voidllm.store import (
     tenants,
     usage_commit,
     usage_report,
+    usage_roll,
 )
 from voidllm.store.audit import Author, Entry
 from voidllm.store.changes import EVERYTHING, Changed, Touched, count, recorded
@@ -65,6 +67,7 @@ class SQLStore:
         self._dialect = dialect
         self._listeners: list[Listener] = []
         self._announced = 0
+        self._unrolled = 0
 
     async def _run(self, make: Make[T], *, write: bool, repeatable: bool) -> T:
         """Run an operation in one transaction.
@@ -189,8 +192,17 @@ class SQLStore:
         return self.commit_lines(segment, end_offset, [encode_line(event) for event in events])
 
     def commit_lines(self, segment: str, end_offset: int, lines: Sequence[bytes]) -> Deferred[int]:
+        return detached(self._commit_lines(segment, end_offset, lines))
+
+    async def _commit_lines(self, segment: str, end_offset: int, lines: Sequence[bytes]) -> int:
         make = partial(usage_commit.commit_lines, self._dialect, segment, end_offset, lines)
-        return self._write(make, repeatable=True)
+        inserted: int = await self._run(make, write=True, repeatable=True)
+        self._unrolled += inserted
+        if self._unrolled >= usage_roll.ROWS:
+            # Here, so that whoever brings more waits for it.
+            self._unrolled = 0
+            await self._roll_some()
+        return inserted
 
     def make_durable(self) -> Deferred[None]:
         """Nothing to do where every commit is on disk when it is acknowledged."""
@@ -203,10 +215,28 @@ class SQLStore:
         return self._write(partial(usage_commit.forget_segments, tuple(names)), repeatable=True)
 
     def usage_report(self, query: UsageQuery) -> Deferred[list[UsageRow]]:
-        return self._read(partial(usage_report.usage_report, query))
+        asked = query if query.now_ms else evolve(query, now_ms=self._world.wall_ms())
+        return detached(self._rolled_up(partial(usage_report.usage_report, asked)))
 
     def usage_since(self, day_start_ms: int, month_start_ms: int) -> Deferred[list[ScopeUsage]]:
-        return self._read(partial(usage_report.usage_since, day_start_ms, month_start_ms))
+        return detached(self._rolled_up(partial(usage_report.usage_since, day_start_ms, month_start_ms)))
+
+    def roll_up(self) -> Deferred[None]:
+        return detached(self._roll_up())
+
+    async def _rolled_up(self, make: Make[T]) -> T:
+        await self._roll_up()
+        return await self._run(make, write=False, repeatable=True)
+
+    async def _roll_up(self) -> None:
+        # A look costs no lock, and mostly nothing waits.
+        if await self._run(usage_roll.pending, write=False, repeatable=True):
+            while await self._roll_some() >= usage_roll.ROWS:
+                pass
+
+    async def _roll_some(self) -> int:
+        make = partial(usage_roll.roll, self._dialect, self._world.wall_ms())
+        return await self._run(make, write=True, repeatable=True)
 
     def ping(self) -> Deferred[None]:
         return self._read(state.ping)
@@ -269,9 +299,7 @@ def _touching_all(make: Make[T]) -> Op[tuple[T, tuple[Touched, ...] | None]]:
     return result, None if result is None or result is False else (EVERYTHING,)
 
 
-def _counted(
-    dialect: Dialect, make: Make[tuple[T, tuple[Touched, ...] | None]]
-) -> Op[tuple[T, int | None]]:
+def _counted(dialect: Dialect, make: Make[tuple[T, tuple[Touched, ...] | None]]) -> Op[tuple[T, int | None]]:
     """Run an operation and count it as a change, unless it touched ``None``."""
     result, touched = yield from make()
     if touched is None:

@@ -12,7 +12,7 @@ from zope.interface import implementer
 from voidllm.core.errors import StateError, StoreConflict, StoreRejected, StoreUnavailable
 from voidllm.core.interfaces import IStore
 from voidllm.core.world import World
-from voidllm.store import partitions, usage_commit
+from voidllm.store import partitions
 from voidllm.store.base import Make, SQLStore, detached
 from voidllm.store.dialect import POSTGRES
 from voidllm.store.migrate import migrate, migrations
@@ -134,17 +134,13 @@ class PostgresStore(SQLStore):
         """Count connections and waiters, for metrics; ``None`` when stopped."""
         return None if self._pool is None else self._pool.stats()
 
-    def commit_lines(self, segment: str, end_offset: int, lines: Sequence[bytes]) -> Deferred[int]:
-        """Do as the interface says; days without a partition get theirs first."""
-        return detached(self._commit_lines(segment, end_offset, lines))
-
     async def _commit_lines(self, segment: str, end_offset: int, lines: Sequence[bytes]) -> int:
+        # Days without a partition get theirs first.
         now_ms = self._world.wall_ms()
         days = partitions.days_of(lines, now_ms)
         if not days <= self._days:
             await self._make_partitions(days | partitions.days_ahead(now_ms))
-        make = partial(usage_commit.commit_lines, self._dialect, segment, end_offset, lines)
-        return await self._run(make, write=True, repeatable=True)
+        return await super()._commit_lines(segment, end_offset, lines)
 
     async def _make_partitions(self, days: set[int]) -> None:
         missing = days - self._days

@@ -268,35 +268,47 @@ class StoredAccess:
 class UsageQuery:
     """What a usage report should say.
 
-    :ivar since_ms: first moment; reports have a resolution of one hour, and an hour that
-        overlaps the interval counts whole.
-    :ivar until_ms: first moment that no longer counts.
+    :ivar since_ms: first moment; rounded down to the hour where hours are kept apart, else to the day.
+    :ivar until_ms: first moment that no longer counts; rounded up likewise.
     :ivar group_by: names out of :data:`voidllm.store.usage_report.DIMENSIONS`.
-    :ivar where: (name out of the same list, value) pairs that rows must equal.
+    :ivar where: (name out of the same list but periods, value) pairs that rows must equal; a tuple
+        of values is any of them.
     :ivar limit: how many rows at most; the most used come first.
+    :ivar zone: IANA name; its clocks say which days and hours there are.
+    :ivar now_ms: when it is asked; 0 is now.
+    :ivar histograms: whether rows have ``counts``.
     """
 
     since_ms: int
     until_ms: int
     group_by: tuple[str, ...] = ()
-    where: tuple[tuple[str, str | int], ...] = ()
+    where: tuple[tuple[str, str | int | tuple[str | int, ...]], ...] = ()
     limit: int = 1000
+    zone: str = "UTC"
+    now_ms: int = 0
+    histograms: bool = False
 
 
 @frozen
 class UsageRow:
     """One line of a usage report.
 
-    :ivar group: the values of ``group_by``, in its order: ``status`` and ``day`` (YYYYMMDD)
-        and ``hour`` (Unix milliseconds of its start) are integers, the rest are texts and
+    :ivar group: the values of ``group_by``, in its order: ``status``, ``day`` (YYYYMMDD), ``month``
+        (YYYYMM) and ``hour`` (Unix milliseconds of its start) are integers, the rest are texts and
         ``""`` where a request had none.
+    :ivar errors: how many ended with a status of 400 or more.
     :ivar cost_nano: sum over the requests that have a price.
     :ivar unpriced_requests: how many that were admitted have none.
     :ivar ttft_count: how many requests ``ttft_sum_ms`` is the sum of.
+    :ivar speed_tokens: tokens written by requests that ended well.
+    :ivar speed_sum_ms: how long writing them took.
+    :ivar counts: histograms of latency, time to first token and speed, one behind the other as in
+        :data:`voidllm.store.usage_rollups.BUCKETS`; empty unless asked for.
     """
 
     group: tuple[str | int, ...]
     total_requests: int
+    errors: int
     input_tokens: int
     cache_read_tokens: int
     cache_write_tokens: int
@@ -309,6 +321,9 @@ class UsageRow:
     duration_sum_ms: int
     ttft_sum_ms: int
     ttft_count: int
+    speed_tokens: int
+    speed_sum_ms: int
+    counts: tuple[int, ...] = ()
 
     @property
     def prompt_tokens(self) -> int:

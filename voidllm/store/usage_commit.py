@@ -1,4 +1,6 @@
-"""Usage lines into rows and sums, exactly once, without an object for any of them.
+"""Usage lines into rows, exactly once, without an object for any of them.
+
+Rows that are new are marked in the same transaction: :mod:`voidllm.store.usage_roll` adds them up.
 
 Both databases are handed the values as they stand in the lines (:mod:`voidllm.core.usage_line`).
 PostgreSQL reads the JSON itself. For SQLite one call of the JSON parser and statements of many
@@ -17,7 +19,7 @@ from voidllm.core.errors import StoreRejected
 from voidllm.core.usage_line import DEFAULTS, LAYOUT, VERSION, WIDTH, Value
 from voidllm.store.dialect import Dialect
 from voidllm.store.statements import Op, Query, q, storable
-from voidllm.store.usage_columns import EVENT_COLUMNS, day_of, hourly_insert
+from voidllm.store.usage_columns import EVENT_COLUMNS, day_of
 
 # No row comes back when the segment is already committed that far; with one, the row is
 # locked until the end of the transaction, so the same piece cannot be committed twice at once.
@@ -38,11 +40,27 @@ SIZES = (256, 64, 16, 4, 1)
 _ROW = f"({', '.join('?' * len(EVENT_COLUMNS))})"
 
 _NEW = "usage_events WHERE rowid > ?"
-_SQLITE_HOURLY = hourly_insert(_NEW)
+
+
+def _pending(source: str) -> str:
+    return f"INSERT INTO usage_pending (day, id) SELECT day, id FROM {source}"  # noqa: S608
+
+
+def _last_used(source: str, condition: str) -> str:
+    # In one order, because other boxes write the same rows.
+    return (
+        f"INSERT INTO key_last_used AS k (key_id, last_used_ms) SELECT key_id, max(started_ms) FROM {source}"  # noqa: S608
+        f" {condition} key_id <> '' GROUP BY key_id ORDER BY key_id ON CONFLICT (key_id) DO UPDATE"
+        " SET last_used_ms = excluded.last_used_ms WHERE excluded.last_used_ms > k.last_used_ms"
+    )
+
+
+_SQLITE_PENDING = _pending(_NEW)
+_SQLITE_LAST_USED = _last_used(_NEW, "AND")
 
 
 def commit_lines(dialect: Dialect, segment: str, end_offset: int, lines: Sequence[bytes]) -> Op[int]:
-    """Insert the events of ``lines``, add the really new ones to the hourly sums, and note the progress.
+    """Insert the events of ``lines``, mark the really new ones to be added up, and note the progress.
 
     :returns: how many rows were new.
     :raises StoreRejected: if a line is none.
@@ -143,7 +161,8 @@ def _sqlite_commit(lines: Sequence[bytes]) -> Op[int]:
             start += size
     ((inserted,),) = yield Query(f"SELECT count(*) FROM {_NEW}", (before,))  # noqa: S608
     if inserted:
-        yield Query(_SQLITE_HOURLY, (before,))
+        yield Query(_SQLITE_PENDING, (before,))
+        yield Query(_SQLITE_LAST_USED, (before,))
     return int(inserted)
 
 
@@ -158,11 +177,11 @@ def _postgres_commit() -> str:
     day = f"to_char(DATE '1970-01-01' + ({started} / {_DAY_MS})::int, 'YYYYMMDD')::int"
     values = ", ".join(_postgres_value(place, value) for place, value in enumerate(LAYOUT, 1))
     # By id, so that two transactions with the same events cannot lock each other out; and the
-    # sums after all events, because they need every row that was inserted.
+    # keys after all events, because they need every row that was inserted.
     return (
         f"WITH new AS ({_INSERT} SELECT {day}, {values} FROM jsonb_array_elements(?::jsonb) AS r"  # noqa: S608
         " ORDER BY r->>2 ON CONFLICT (day, id) DO NOTHING RETURNING *),"
-        f" sums AS ({hourly_insert('new')}) SELECT count(*) FROM new"
+        f" pending AS ({_pending('new')}), used AS ({_last_used('new', 'WHERE')}) SELECT count(*) FROM new"
     )
 
 
