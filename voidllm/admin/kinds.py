@@ -90,14 +90,15 @@ class Nothing(Asked):
     """No fields at all."""
 
 
+PageSize = Annotated[int, Meta(ge=1, le=MOST_PER_PAGE, description="rows per page")]
+Cursor = Annotated[str, Meta(min_length=1, max_length=2000, description="next_cursor of the page before")]
+
+
 class Listing(Asked):
     """Base of the query of every list."""
 
-    limit: Annotated[int, Meta(ge=1, le=MOST_PER_PAGE, description="rows per page")] = DEFAULT_PAGE
-    cursor: (
-        Annotated[str, Meta(min_length=1, max_length=2000, description="next_cursor of the page before")]
-        | None
-    ) = None
+    limit: PageSize = DEFAULT_PAGE
+    cursor: Cursor | None = None
 
 
 class Named(Struct, kw_only=True, frozen=True, omit_defaults=True):
