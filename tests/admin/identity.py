@@ -6,6 +6,7 @@ from typing import Any
 
 from argon2 import PasswordHasher
 from attrs import evolve
+from twisted.internet.defer import Deferred
 
 from tests.admin.support import NOW, AdminCase, user
 from voidllm.auth.passwords import Passwords
@@ -67,4 +68,8 @@ class IdentityCase(AdminCase):
 
     async def audited(self, *columns: str) -> Rows:
         """Give these columns of the audit log, oldest entry first."""
-        return await self.rows(f"SELECT {', '.join(columns)} FROM audit_log ORDER BY seq")  # noqa: S608
+        return await self.rows(f"SELECT {', '.join(columns)} FROM audit_log ORDER BY seq")
+
+    def deferred(self, work: Any) -> Deferred[Any]:
+        """Start a coroutine."""
+        return Deferred.fromCoroutine(work)
