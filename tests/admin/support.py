@@ -22,7 +22,7 @@ from voidllm.core.crypto import KeyDigester
 from voidllm.core.model import Model
 from voidllm.core.snapshots import SnapshotHolder
 from voidllm.http.site import StrictSite
-from voidllm.snapshots import Catalogue, build_snapshot
+from voidllm.snapshots import Catalogue, SnapshotPublisher
 from voidllm.store import open_store
 from voidllm.store.records import NewKey, Org, Team, User
 from voidllm.store.statements import Op, q
@@ -153,9 +153,11 @@ class AdminCase(TestCase):
 
     async def publish(self) -> None:
         """Do what the publisher does after each change."""
-        stored = await self.store.load(NOW)
         models = {name: Model(name, "chat", ()) for name in self.models}
-        self.holder.swap(build_snapshot(1, stored, Catalogue(models, {"everywhere": self.models[0]})))
+        catalogue = Catalogue(models, {"everywhere": self.models[0]})
+        publisher = SnapshotPublisher(self.world, self.store, self.holder, catalogue)
+        await publisher.start()
+        publisher.stop()
 
     async def call(
         self, method: str, path: str, value: Any = None, who: str | None = "system", **headers: str
