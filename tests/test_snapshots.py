@@ -427,13 +427,21 @@ class FollowingTests(Case):
     """Following changes gives what reading everything gives."""
 
     @settings(max_examples=40, deadline=None)
-    @given(st.lists(_steps, max_size=12))
-    def test_any_changes(self, steps: list[tuple[Any, ...]]) -> None:
+    @given(st.lists(st.tuples(_steps, st.booleans()), max_size=12))
+    def test_any_changes(self, steps: list[tuple[tuple[Any, ...], bool]]) -> None:
         """After any changes, read together or one by one, and of whatever was touched."""
         Case.setUp(self)
+        for name, user, teamed in (("a1", "ann", False), ("b1", "bob", True)):
+            self.do_user_key(name, user, teamed, FEW, None, None)
+        for name, org, robot in (("a2", "org", False), ("b2", "other", True)):
+            self.do_owned_key(name, org, robot, Limits(), frozenset({"one"}))
+        self.reactor.spin(2, 0.5)
         sent = self.holder.current
-        for name, *values in steps:
+        self.assertEqual(len(sent.keys), 4)
+        for (name, *values), apart in steps:
             getattr(self, f"do_{name}")(*values)
+            if apart:
+                self.do_wait(0.05)
         self.reactor.spin(14, 0.5)
         found, wanted = self.holder.current, self.model()
         now_ms = self.world.wall_ms()
