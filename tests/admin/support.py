@@ -18,7 +18,9 @@ from tests.store.support import NOW, event, new_id, org, seed, team, user, world
 from voidllm.admin.context import AdminContext
 from voidllm.admin.root import make_root
 from voidllm.auth.keys import generate, hint
+from voidllm.config import Config
 from voidllm.core.crypto import KeyDigester
+from voidllm.core.keyring import Keyring
 from voidllm.core.model import Model
 from voidllm.core.snapshots import SnapshotHolder
 from voidllm.http.site import StrictSite
@@ -75,6 +77,8 @@ class AdminCase(TestCase):
         self.state = "ready"
         self.flushed = 0
         self.digester = KeyDigester(bytes(32))
+        self.keyring = Keyring([bytes(32)])
+        self.config = Config()
         self.store: Any = self.make_store()
         await self.store.start()
         self.addCleanup(self.store.stop)
@@ -103,6 +107,8 @@ class AdminCase(TestCase):
             snapshots=self.holder,
             flush=self.flush,
             config_view=lambda: {"database": {"driver": "sqlite"}},
+            config=lambda: self.config,
+            secrets=self.keyring,
         )
         self.listen()
 
