@@ -5,32 +5,33 @@ from __future__ import annotations
 from typing import Any, Mapping
 
 from tests.admin.samples import Sample
-from tests.store.support import new_id
+from tests.store.support import NOW, new_id
 from voidllm.config.models import ModelConfig
+from voidllm.store import credentials, models
+from voidllm.store.model_records import StoredCredential, StoredDeployment, StoredModel
 
 
 async def a_model(case: Any) -> Mapping[str, str]:
     """A stored model with one deployment."""
-    status, _, made = await case.call(
-        "POST", "/api/v1/models", {"name": f"m-{new_id()}", "provider": "demo", "is_active": True}
-    )
-    assert status == 201, made
-    return {"model_id": made["id"]}
+    return {"model_id": (await a_deployment(case))["model_id"]}
 
 
 async def a_deployment(case: Any) -> Mapping[str, str]:
     """The deployment of a stored model."""
-    parts = await a_model(case)
-    _, _, model = await case.call("GET", f"/api/v1/models/{parts['model_id']}")
-    return {**parts, "deployment_id": model["deployments"][0]["id"]}
+    model_id, one = new_id(), new_id()
+    place = StoredDeployment(one, model_id, "default", "demo", "", "", NOW, NOW)
+    model = StoredModel(model_id, f"m-{model_id}", "chat", NOW, NOW, deployments=(place,))
+    await case.store.change(None, models.create_model, model)
+    return {"model_id": model_id, "deployment_id": one}
 
 
 async def a_credential(case: Any) -> Mapping[str, str]:
     """A shared credential."""
-    body = {"name": f"c-{new_id()}", "provider": "openai", "api_key": "sk-sample"}
-    status, _, made = await case.call("POST", "/api/v1/credentials", body)
-    assert status == 201, made
-    return {"credential_id": made["id"]}
+    one = new_id()
+    sealed = case.keyring.seal("sk-sample", "credentials", "api_key", one)
+    new = StoredCredential(one, f"c-{one}", "openai", sealed, NOW, NOW)
+    await case.store.change(None, credentials.create_credential, new)
+    return {"credential_id": one}
 
 
 async def _name_taken(case: Any, route: Any) -> None:
