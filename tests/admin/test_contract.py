@@ -98,9 +98,10 @@ class EveryDeclaredError(AdminCase):
 
     async def _idempotency_key_in_use(self, route: Route) -> None:
         parts = await self.samples[route.name].make(self)
+        body = self.samples[route.name].bodies(parts)[0]
         with self.instead("idempotency_finish", StoreUnavailable()):
-            await self.send(route, parts=parts, idempotency_key=f"a-{route.name}")
-        await self.send(route, parts=parts, idempotency_key=f"a-{route.name}")
+            await self.send(route, "", body, parts, idempotency_key=f"a-{route.name}")
+        await self.send(route, "", body, parts, idempotency_key=f"a-{route.name}")
 
     async def _idempotency_key_reused(self, route: Route) -> None:
         parts = await self.samples[route.name].make(self)
