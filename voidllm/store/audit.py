@@ -11,6 +11,7 @@ from typing import Any, Mapping, Sequence
 
 from attrs import frozen
 
+from voidllm.store import audit_diff
 from voidllm.store.statements import Op, Row, q
 
 #: Everything of an entry but its hash, in the order that the hash covers.
@@ -84,13 +85,6 @@ class Entry:
     error_code: str = ""
 
 
-def difference(before: Mapping[str, Any] | None, after: Mapping[str, Any] | None) -> dict[str, list[Any]]:
-    """Say which fields differ: name to what it was and what it is; ``None`` where it was or is not there."""
-    old, new = before or {}, after or {}
-    names = dict.fromkeys((*old, *new))
-    return {name: [old.get(name), new.get(name)] for name in names if old.get(name) != new.get(name)}
-
-
 def digest_of(before: str, values: Sequence[Any]) -> str:
     """Give the hash of an entry.
 
@@ -135,5 +129,5 @@ def _values(seq: int, entry: Entry) -> Row:
         entry.error_code,
         author.address,
         author.request_id,
-        json.dumps(entry.diff, separators=(",", ":"), ensure_ascii=True),
+        audit_diff.kept(entry.diff),
     )

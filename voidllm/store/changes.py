@@ -1,4 +1,4 @@
-"""Administrative changes: in one transaction the operation, its audit entries, and what snapshots read again."""
+"""Administrative changes: in one transaction the operation, its audit entries, what snapshots read again."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import Any, Callable, Generic, Iterator, Mapping, TypeVar
 
 from attrs import frozen
 
-from voidllm.store import audit, state
+from voidllm.store import audit, audit_diff, state
 from voidllm.store.audit import Author
 from voidllm.store.statements import Op, q
 
@@ -80,7 +80,7 @@ def recorded(
                 resource_id=one.resource_id,
                 org_id=one.org_id,
                 team_id=one.team_id,
-                diff=audit.difference(one.before, one.after),
+                diff=audit_diff.difference(one.before, one.after),
             )
             for one in changed.every()
         ]
