@@ -210,7 +210,7 @@ class SnapshotPublisher:
 
     async def _read_all(self) -> None:
         """Read everything, in many transactions: what changes meanwhile is followed afterwards."""
-        before = self._holder.current.keys
+        before, began_s = self._holder.current.keys, self._world.reactor.seconds()
         version, facts = await self._store.read(changes_read.all_scopes)
         book, draft = Book(before, self._cells), KeyDraft(EMPTY_TABLE)
         book.begin(facts)
@@ -227,6 +227,11 @@ class SnapshotPublisher:
         self._sweep_at_s = self._world.reactor.seconds() + _SWEEP_S
         self._publish(draft.done())
         self._garbage.settle()
+        _log.info(
+            "{count} keys were read in {seconds} s",
+            count=len(self._holder.current.keys),
+            seconds=f"{self._world.reactor.seconds() - began_s:.3f}",
+        )
 
     async def _follow(self, changes: Changes) -> None:
         book = self._book
