@@ -24,6 +24,7 @@ from voidllm.core.crypto import KEY_BYTES, KeyDigester, key_check_value
 from voidllm.core.errors import StateError, StateInUse, StoreBusy, StoreTimeout, StoreUnavailable
 from voidllm.core.keyfile import configured_keys
 from voidllm.core.keyring import Keyring
+from voidllm.core.principal import Limits, Scope
 from voidllm.core.world import World
 from voidllm.dataplane import DataPlane, DataPlaneMetrics
 from voidllm.http.clientaddr import TrustedProxies
@@ -324,12 +325,19 @@ class Gateway:
             config=lambda: self.config,
             environ=self._environ,
             secrets=self.keyring,
+            used=self._used,
             audited=self.config.settings.audit.enabled,
             trusted=TrustedProxies(map(str, self.config.server.trusted_proxies)),
             sessions=self._session_rules(),
             passwords=self._passwords,
             forget_first_password=self._forget_first_password,
         )
+
+    def _used(self, kind: str, id_: str, limits: Limits) -> tuple[int, ...]:
+        fleet = self._fleet
+        cell = -1 if fleet.cells is None else fleet.cells(kind, id_)
+        used: tuple[int, ...] = fleet.limiter.used(Scope(kind, id_, limits, cell), self.world.wall_ms())
+        return used
 
     def _session_rules(self) -> SessionRules:
         sessions = self.config.settings.sessions

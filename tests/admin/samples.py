@@ -50,9 +50,23 @@ class Sample:
 
 def samples() -> dict[str, Sample]:
     """Give the samples of every resource, by the name of the route."""
-    from tests.admin import samples_audit, samples_keys, samples_models, samples_plain, samples_tenants
+    from tests.admin import (
+        samples_access,
+        samples_audit,
+        samples_keys,
+        samples_models,
+        samples_plain,
+        samples_tenants,
+    )
 
     found: dict[str, Sample] = {}
-    for module in (samples_audit, samples_keys, samples_models, samples_plain, samples_tenants):
+    for module in (
+        samples_access,
+        samples_audit,
+        samples_keys,
+        samples_models,
+        samples_plain,
+        samples_tenants,
+    ):
         found |= module.SAMPLES
     return found

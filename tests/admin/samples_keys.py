@@ -31,17 +31,18 @@ async def _owner_gone(case: Any, route: Any) -> None:
         await case.call("POST", route.path.format(org_id=case.org.id), {"name": "x"})
 
 
-async def _revoked(case: Any, route: Any) -> None:
+async def revoked(case: Any, route: Any) -> None:
     parts = await org_key(case)
     await case.store.revoke_key(parts["key_id"], case.world.wall_ms())
-    await case.call(route.method, route.path.format(**parts), SAMPLES[route.name].body)
+    body = {"models": []} if route.method == "PUT" else SAMPLES[route.name].body
+    await case.call(route.method, route.path.format(**parts), body)
 
 
 _ONE = {
     "get_key": Sample(a_key),
-    "change_key": Sample(a_key, {"name": "x"}, {"name": "y"}, provoke={"conflict": _revoked}),
-    "revoke_key": Sample(a_key, provoke={"conflict": _revoked}),
-    "rotate_key": Sample(a_key, {"grace": "1h"}, {"grace": "2h"}, provoke={"conflict": _revoked}),
+    "change_key": Sample(a_key, {"name": "x"}, {"name": "y"}, provoke={"conflict": revoked}),
+    "revoke_key": Sample(a_key, provoke={"conflict": revoked}),
+    "rotate_key": Sample(a_key, {"grace": "1h"}, {"grace": "2h"}, provoke={"conflict": revoked}),
 }
 _MADE = Sample(
     body={"name": "x"}, other={"name": "y"}, provoke={"not_found": _no_org, "conflict": _owner_gone}

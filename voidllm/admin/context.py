@@ -7,12 +7,14 @@ from typing import Any, Callable, Mapping
 from attrs import Factory, field, frozen
 from twisted.internet.defer import Deferred, succeed
 
+from voidllm.admin.refusals import RefusalMeter
 from voidllm.admin.sso_parts import SignOn
 from voidllm.auth.passwords import Passwords
 from voidllm.auth.sessions import SessionRules
 from voidllm.config import Config
 from voidllm.core.crypto import KeyDigester
 from voidllm.core.keyring import Keyring
+from voidllm.core.principal import Limits
 from voidllm.core.world import World
 from voidllm.http.clientaddr import TrustedProxies
 
@@ -29,6 +31,10 @@ def _sign_on(context: AdminContext) -> SignOn:
     return SignOn(context.world)
 
 
+def _refusals(context: AdminContext) -> RefusalMeter:
+    return RefusalMeter(context.world.reactor.seconds)
+
+
 @frozen
 class AdminContext:
     """The parts of a gateway that administration needs.
@@ -42,7 +48,10 @@ class AdminContext:
     :ivar environ: where outbound proxies are looked up that the configuration does not name.
     :ivar reload: takes over the configuration file and gives the keys that need a restart.
     :ivar workers: describes the processes that answer requests besides this one, if there are any.
+    :ivar used: gives what a scope of this kind and id, with these limits, has used now, see
+        :meth:`voidllm.core.interfaces.ILimiter.used`; ``None`` where nobody counts.
     :ivar audited: whether changes and refusals are put on record.
+    :ivar refusals: how many refusals go on record.
     :ivar trusted: whose ``X-Forwarded-For`` is believed.
     :ivar began_s: when the gateway began, by the reactor's clock.
     :ivar secrets: seals and opens what is kept encrypted; see :mod:`voidllm.core.keyring`.
@@ -62,7 +71,9 @@ class AdminContext:
     environ: Mapping[str, str] = field(factory=dict, repr=False)
     reload: Callable[[], list[str]] | None = None
     workers: Callable[[], list[dict[str, Any]]] | None = None
+    used: Callable[[str, str, Limits], tuple[int, ...]] | None = None
     audited: bool = True
+    refusals: RefusalMeter = field(default=Factory(_refusals, takes_self=True), repr=False)
     trusted: TrustedProxies = TrustedProxies()
     began_s: float = 0.0
     secrets: Keyring = field(factory=Keyring, repr=False)

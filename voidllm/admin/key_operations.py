@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Callable
 
 from attrs import evolve
-from msgspec import UNSET
+from msgspec import UNSET, Struct
 
 from voidllm.admin.access import missing, require_org
 from voidllm.admin.declare import Call
@@ -154,10 +154,15 @@ async def change_key(call: Call[Nothing, KeyPatch]) -> Key:
     return key_view(await changed_key(call, wanted))
 
 
-async def changed_key(call: Call[Any, Any], wanted: Any) -> ApiKey:
+async def changed_key(
+    call: Call[Any, Any],
+    wanted: Callable[[KeyChange], KeyChange],
+    seen: Callable[[ApiKey], Struct] = key_view,
+) -> ApiKey:
     """Change the key in the path, as far as the actor may.
 
-    :param wanted: gives the :class:`~voidllm.store.records.KeyChange` that it shall be, by what it is.
+    :param wanted: says what it shall be, by what it is.
+    :param seen: gives what the actor has seen of it, for ``If-Match``.
     :raises Refusal: 403, 404, 409 if it is revoked, or 412.
     """
     key = await find(call)
@@ -165,9 +170,9 @@ async def changed_key(call: Call[Any, Any], wanted: Any) -> ApiKey:
 
     def decide(key: ApiKey, above: Above) -> KeyChange:
         governs = require_may_change(call.actor, key) is Rule.GOVERNS
-        call.demand(key_view(key))
+        call.demand(seen(key))
         old = KeyChange(key.name, key.limits, key.models, key.expires_at_ms, key.addresses, key.tags)
-        new: KeyChange = wanted(old)
+        new = wanted(old)
         if not governs:
             require_allows_less(old, new)
         require_settable(old.limits, new.limits, above, governs)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Iterable
+from typing import Any, Iterable, Mapping
 
 from voidllm.admin.declare import Call
 from voidllm.admin.fields import bad
@@ -29,28 +29,26 @@ async def require_models(call: Call[Any, Any], names: Iterable[str], field: str 
                 raise bad("there is no such model; aliases do not count", param=f"{field}[{number}]")
 
 
-async def is_taken(call: Call[Any, Any], name: str) -> bool:
-    """Say whether a model has this name, or this alias for everybody."""
+async def taken_among(call: Call[Any, Any], names: Iterable[str]) -> frozenset[str]:
+    """Say which of ``names`` a model has as its name, or as an alias for everybody."""
     snapshot = _snapshot(call)
-    if name in snapshot.models or name in snapshot.aliases.everywhere:
-        return True
-    return bool(await call.read(model_names.stored_among, (name,), True))
+    known = {name for name in names if name in snapshot.models or name in snapshot.aliases.everywhere}
+    return frozenset(known | await call.read(model_names.stored_among, tuple(names), True))
 
 
-async def canonical(call: Call[Any, Any], name: str, field: str) -> str:
-    """Give the name of the model that ``name`` is, or is an alias for everybody of.
-
-    :raises Refusal: 400.
-    """
+async def canonical(call: Call[Any, Any], names: Iterable[str]) -> Mapping[str, str]:
+    """Give each name of a model, or alias for everybody, the model's own name; others are not in there."""
     snapshot = _snapshot(call)
-    if name in snapshot.models:
-        return name
-    target = snapshot.aliases.everywhere.get(name)
-    if target is not None:
-        return target
-    if name in await call.read(model_names.stored_among, (name,)):
-        return name
-    raise bad("there is no such model", param=field)
+    found, unknown = {}, []
+    for name in names:
+        target = name if name in snapshot.models else snapshot.aliases.everywhere.get(name)
+        if target is None:
+            unknown.append(name)
+        else:
+            found[name] = target
+    if unknown:
+        found |= {name: name for name in await call.read(model_names.stored_among, tuple(unknown))}
+    return found
 
 
 def _snapshot(call: Call[Any, Any]) -> Snapshot:

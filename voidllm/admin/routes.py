@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from voidllm.admin import (
+    access_lists,
+    aliases,
     audit,
     auth,
     break_glass,
@@ -10,7 +12,10 @@ from voidllm.admin import (
     credentials,
     deployments,
     description,
+    encryption,
+    invites,
     keys,
+    limits,
     me,
     models,
     members,
@@ -37,6 +42,7 @@ ROUTES: tuple[Route, ...] = (
     *totp.ROUTES,
     *sso.ROUTES,
     *sso_settings.ROUTES,
+    *invites.ROUTES,
     *orgs.ROUTES,
     *members.ROUTES,
     *teams.ROUTES,
@@ -44,6 +50,9 @@ ROUTES: tuple[Route, ...] = (
     *service_accounts.ROUTES,
     *users.ROUTES,
     *keys.ROUTES,
+    *limits.ROUTES,
+    *access_lists.ROUTES,
+    *aliases.ROUTES,
     *models.ROUTES,
     *deployments.ROUTES,
     *credentials.ROUTES,
@@ -54,4 +63,4 @@ ROUTES: tuple[Route, ...] = (
 )
 
 #: What there is on the control socket as well.
-OPERATORS: tuple[Route, ...] = (*system.ROUTES, *break_glass.ROUTES)
+OPERATORS: tuple[Route, ...] = (*system.ROUTES, *encryption.ROUTES, *break_glass.ROUTES)

@@ -53,6 +53,10 @@ class ILimiter(Interface):
     def headers(reservation, now_ms):
         """Give ``x-ratelimit-*`` headers for the tightest scope, as (name, value) bytes."""
 
+    def used(scope, now_ms):
+        """Give what a scope has used now: requests and tokens of the minute and of the day, and
+        tokens of the month; each is right if it is limited, and may be 0 otherwise."""
+
 
 class ILink(Interface):
     """One end of the line between the control plane and a worker."""

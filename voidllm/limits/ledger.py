@@ -156,6 +156,16 @@ class MemoryLimiter:
             counter.refresh(now)
         return standing(reservation.counters, now)
 
+    def used(self, scope: Scope, now_ms: int) -> tuple[int, int, int, int, int]:
+        """Give requests and tokens of the minute and of the day, and tokens of the month."""
+        if now_ms != self._wall_ms:
+            self._advance(now_ms)
+        counter = self._counters.get((scope.kind, scope.id))
+        if counter is None:
+            return 0, 0, 0, 0, 0
+        minute = counter.refresh(self._now())
+        return minute.requests, minute.tokens, counter.day.requests, counter.day.tokens, counter.month.tokens
+
     def rebuild(
         self,
         usages: Iterable[ScopeUsed],

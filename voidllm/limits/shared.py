@@ -18,7 +18,7 @@ from voidllm.limits.recount import Key, ScopeUsed, recount
 from voidllm.limits.refusing import refusal
 from voidllm.limits.reservation import UNLIMITED, Reservation, SettledTwice
 from voidllm.limits.shared_cells import CellBook
-from voidllm.limits.shared_reader import SharedReader
+from voidllm.limits.shared_reader import SharedReader, Sums
 from voidllm.limits.shared_record import Record, RecordKeeper
 from voidllm.limits.shared_table import (
     LAST,
@@ -169,6 +169,20 @@ class SharedLimiter:
             self._advance(now_ms)
         stamp, now, fill = self._stamp, self._now(), self._reader.fill
         return standing([fill(record, stamp, now) for record in reservation.counters], now)
+
+    def used(self, scope: Scope, now_ms: int) -> Sums:
+        """Give what all columns count of a scope, as far as it is limited.
+
+        :raises Refusal: 503 for a scope that cannot be counted.
+        """
+        if now_ms != self._wall_ms:
+            self._advance(now_ms)
+        record = self._records.get(scope.cell) or self._open(scope.cell)
+        if record.limits is not scope.limits:
+            record.adopt(scope.limits)
+        if record.stamp != self._stamp:
+            self._freshen(record)
+        return self._reader.sums(record, self._stamp, self._now())
 
     def rebuild(
         self,

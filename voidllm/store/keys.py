@@ -16,8 +16,8 @@ from voidllm.store.statements import PAGE, Op, Row, q
 # A service account's key is of the account's team, whatever the key's own row says.
 TEAM = "CASE WHEN k.service_account_id IS NULL THEN k.team_id ELSE s.team_id END"
 
-# Nobody notes yet when a key was used.
-_USED = "CAST(NULL AS BIGINT)"
+# Noted with the usage itself, so that using a key writes nothing to its row.
+_USED = "d.last_used_ms"
 
 _COLUMNS = (
     f"k.id, k.hash, k.hint, k.key_type, k.name, k.org_id, {TEAM}, k.user_id, k.service_account_id,"
@@ -36,7 +36,7 @@ FROM = (
     " LEFT JOIN access_lists a ON a.scope_kind = 'key' AND a.scope_id = k.id"
 )
 
-_SELECT = "SELECT " + _COLUMNS + FROM
+_SELECT = f"SELECT {_COLUMNS}{FROM} LEFT JOIN key_last_used d ON d.key_id = k.id"
 
 # An owner that is gone takes its keys along, whatever else is known of them.
 LIVE = (

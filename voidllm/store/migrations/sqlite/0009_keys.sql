@@ -1,0 +1,3 @@
+-- Who made an alias, and when; 0 and NULL where nobody noted it.
+ALTER TABLE model_aliases ADD COLUMN created_at_ms INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE model_aliases ADD COLUMN created_by TEXT;
