@@ -17,7 +17,8 @@ CHEAP = PasswordHasher(time_cost=1, memory_cost=8, parallelism=1)
 PASSWORD = "correct horse battery staple"
 
 
-def _query(sql: str, *params: Any) -> Op[Rows]:
+def query(sql: str, *params: Any) -> Op[Rows]:
+    """Run one statement."""
     return (yield q(sql, *params))
 
 
@@ -59,12 +60,12 @@ class IdentityCase(AdminCase):
 
     async def rows(self, sql: str, *params: Any) -> Rows:
         """Read from the store."""
-        found: Rows = await self.store.read(_query, sql, *params)
+        found: Rows = await self.store.read(query, sql, *params)
         return found
 
     async def execute(self, sql: str, *params: Any) -> None:
         """Change something in the store."""
-        await self.store.write(_query, sql, *params)
+        await self.store.write(query, sql, *params)
 
     async def audited(self, *columns: str) -> Rows:
         """Give these columns of the audit log, oldest entry first."""

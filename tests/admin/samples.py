@@ -53,6 +53,7 @@ def samples() -> dict[str, Sample]:
     from tests.admin import (
         samples_access,
         samples_audit,
+        samples_identity,
         samples_keys,
         samples_models,
         samples_plain,
@@ -63,6 +64,7 @@ def samples() -> dict[str, Sample]:
     for module in (
         samples_access,
         samples_audit,
+        samples_identity,
         samples_keys,
         samples_models,
         samples_plain,

@@ -35,7 +35,7 @@ ROUTES = (
         WRITE,
         tenant="self",
         body=MePatch,
-        codes=("not_found", "conflict"),
+        codes=("conflict",),
         tagged=True,
         guarded=True,
         unready=True,

@@ -50,8 +50,13 @@ async def change_me(call: Call[Nothing, MePatch]) -> Me:
     user_id = require_person(call.actor)
     call.demand(await show_me(call))
     if await call.change(profile.rename, user_id, call.body.display_name, call.now_ms) is None:
-        raise missing()
+        raise removed()
     return await show_me(call)
+
+
+def removed() -> Refusal:
+    """Make the 409 of a caller who was removed since the request began."""
+    return Refusal(409, "conflict", "the caller was removed meanwhile")
 
 
 def require_person(actor: Actor) -> str:

@@ -8,13 +8,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from voidllm.admin.access import missing
 from voidllm.admin.access_users import managed
 from voidllm.admin.declare import Call, author_of
 from voidllm.admin.fields import bad
 from voidllm.admin.kinds import Nothing
 from voidllm.admin.login import count_attempt, person_of
-from voidllm.admin.me_operations import require_person
+from voidllm.admin.me_operations import removed, require_person
 from voidllm.admin.moments import moment
 from voidllm.admin.password_shapes import PasswordChange, PasswordChanged, Redeem, ResetToken
 from voidllm.auth import backoff
@@ -37,7 +36,7 @@ async def change_password(call: Call[Nothing, PasswordChange]) -> PasswordChange
     user_id = require_person(call.actor)
     account = await call.read(passwords.get_account, user_id)
     if account is None:
-        raise missing()
+        raise removed()
     if account.password_hash is None:
         raise Refusal(
             409, "conflict", "there is no password to change: somebody else vouches for this account"

@@ -20,7 +20,7 @@ ROUTES = (
         WRITE,
         tenant="self",
         body=PasswordChange,
-        codes=("not_found", "conflict", "too_many_requests"),
+        codes=("conflict", "too_many_requests"),
         unready=True,
         example={
             "current_password": "the first one was generated",

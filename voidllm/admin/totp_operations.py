@@ -10,7 +10,7 @@ from voidllm.admin.declare import Call
 from voidllm.admin.fields import bad
 from voidllm.admin.kinds import Nothing
 from voidllm.admin.login import code_digest, count_attempt
-from voidllm.admin.me_operations import require_person
+from voidllm.admin.me_operations import removed, require_person
 from voidllm.admin.password_operations import prove_password
 from voidllm.admin.totp_shapes import Confirm, Prove, RecoveryCodes, Secret
 from voidllm.auth import backoff
@@ -99,7 +99,7 @@ def _reset(user_id: str) -> Op[Any]:
 async def _account(call: Call[Any, Any]) -> Account:
     account = await call.read(passwords.get_account, require_person(call.actor))
     if account is None:
-        raise missing()
+        raise removed()
     return account
 
 
