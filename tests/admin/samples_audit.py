@@ -25,5 +25,6 @@ async def _no_org(case: Any, route: Any) -> None:
 SAMPLES = {
     "list_audit_logs": Sample(provoke={"not_found": _no_org}),
     "export_audit_logs": Sample(provoke={"not_found": _no_org}),
+    "verify_audit_logs": Sample(),
     "get_audit_log": Sample(an_entry),
 }

@@ -5,10 +5,14 @@ from __future__ import annotations
 import json
 from typing import Any
 
+from attrs import evolve
+
 from tests.admin.support import NOW, AdminCase, OnPostgres
 from tests.store.support import HOUR, new_id
+from voidllm.admin.refusals import BURST, EVERY_S, RefusalMeter
 from voidllm.store import audit
 from voidllm.store.audit import Author, Entry
+from voidllm.store.statements import Op, q
 
 LOGS = "/api/v1/audit-logs"
 
@@ -152,6 +156,77 @@ class AuditLogs(AdminCase):
         self.assertEqual([line["id"] for line in lines], [entry.id for entry in many])
         _, _, body = await self.call("GET", f"{LOGS}/export?actor_id=nobody")
         self.assertEqual(body, b"")
+
+    async def test_the_chain_is_checked(self) -> None:
+        """The system's administrator is told whether all is what was written, and where it is not."""
+        author = Author("user", "u", "Somebody")
+        many = [Entry(new_id(), NOW, author, "update", "org", None, self.org.id) for _ in range(10_001)]
+        await self.store.write(audit.append, many)
+        _, _, first = await self.call("GET", f"{LOGS}/verify")
+        self.assertEqual((first["ok"], first["complete"], first["entries"]), (True, False, 10_000))
+        query = f"?after={first['last_seq']}&after_hash={first['last_hash']}"
+        _, _, second = await self.call("GET", f"{LOGS}/verify{query}")
+        self.assertEqual((second["ok"], second["complete"], second["entries"]), (True, True, 1))
+        self.assertEqual((second["first_seq"], second["last_hash"]), (1, second["head_hash"]))
+        await self.store.write(_spoil)
+        _, _, found = await self.call("GET", f"{LOGS}/verify")
+        self.assertEqual((found["ok"], found["fault"]), (False, {"seq": 7, "kind": "altered"}))
+        self.assertEqual((await self.call("GET", f"{LOGS}/verify", who="boss"))[0], 403)
+
+    async def _refusals(self) -> list[Any]:
+        _, _, got = await self.call("GET", f"{LOGS}?outcome=refused&limit=100")
+        return [
+            (one["actor_id"], one["action"], one["resource_type"], one["resource_id"], one["error_code"])
+            for one in got["data"]
+        ]
+
+    async def test_refusals_are_on_record(self) -> None:
+        """Who was refused what in which organisation is told, and nothing of what they sent."""
+        org, team = f"/api/v1/orgs/{self.org.slug}", f"/api/v1/orgs/{self.org.id}/teams/{self.team.slug}"
+        key = f"/api/v1/keys/{self.ids['boss']}"
+        for method, path, body, who, expected in (
+            ("PATCH", org, {"name": "x"}, "worker", ("update", "org", self.org.id, "forbidden")),
+            ("PATCH", org, {"name": "x"}, "other_boss", ("update", "org", self.org.id, "not_found")),
+            ("PATCH", org, {"canary": 1}, "boss", ("update", "org", self.org.id, "bad_request")),
+            ("DELETE", team, None, "mate", ("delete", "team", self.team.id, "forbidden")),
+            ("POST", f"{org}/teams", {}, "worker", ("create", "team", None, "forbidden")),
+            ("POST", f"{key}/rotate", {}, "worker", ("rotate", "key", self.ids["boss"], "forbidden")),
+            ("DELETE", "/api/v1/keys/canary", None, "boss", ("revoke", "key", None, "not_found")),
+            ("GET", "/api/v1/credentials", None, "boss", ("read", "credential", None, "forbidden")),
+        ):
+            status, _, _ = await self.call(method, path, body, who)
+            self.assertGreaterEqual(status, 400)
+            self.assertEqual((await self._refusals())[0], (self.users[who], *expected))
+        self.assertEqual((await self.call("GET", f"{org}/teams/canary", who="boss"))[0], 404)
+        self.assertEqual(len(await self._refusals()), 8)
+        _, _, got = await self.call("GET", f"{LOGS}?status=404", who="boss")
+        self.assertEqual(
+            {one["actor_id"] for one in got["data"]}, {self.users["other_boss"], self.users["boss"]}
+        )
+        _, _, body = await self.call("GET", f"{LOGS}/export")
+        self.assertNotIn(b"canary", body)
+
+    async def test_a_stubborn_program(self) -> None:
+        """Of many refusals a few are written; how many were not is in the next that is."""
+        seconds = [0.0]
+        meter = RefusalMeter(lambda: seconds[0])
+        self.context = evolve(self.context, refusals=meter)
+        self.listen()
+        for _ in range(BURST + 5):
+            await self.call("DELETE", f"/api/v1/orgs/{self.org.id}", who="worker")
+        self.assertEqual(len(await self._refusals()), BURST)
+        await self.call("DELETE", f"/api/v1/orgs/{self.org.id}", who="mate")
+        self.assertEqual(len(await self._refusals()), BURST + 1)
+        seconds[0] += EVERY_S
+        for _ in range(3):
+            await self.call("DELETE", f"/api/v1/orgs/{self.org.id}", who="worker")
+        _, _, got = await self.call("GET", f"{LOGS}?outcome=refused")
+        self.assertEqual(got["data"][0]["diff"], {"more_refused": {"before": None, "after": 5}})
+        self.assertEqual(len(await self._refusals()), BURST + 2)
+
+
+def _spoil() -> Op[None]:
+    yield q("UPDATE audit_log SET action = 'nothing' WHERE seq = 7")
 
 
 class AuditLogsOnPostgres(OnPostgres, AuditLogs):

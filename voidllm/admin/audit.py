@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from voidllm.admin import audit_operations as operations
 from voidllm.admin.access import READ
-from voidllm.admin.audit_shapes import AuditEntry, AuditExport, AuditList
+from voidllm.admin.audit_shapes import AuditEntry, AuditExport, AuditList, Verified, VerifyAsk
 from voidllm.admin.declare import Route
 from voidllm.admin.kinds import Page
-from voidllm.auth.roles import ORG_ADMIN
+from voidllm.auth.roles import ORG_ADMIN, SYSTEM_ADMIN
 
 _ALL = "/api/v1/audit-logs"
 
@@ -39,6 +39,20 @@ ROUTES = (
         media=("application/x-ndjson",),
         description="One JSON object a line, each as in the list. It is sent while it is read; an export "
         "that fails half-way ends with a cut connection.",
+    ),
+    Route(
+        "GET",
+        f"{_ALL}/verify",
+        "verify_audit_logs",
+        "Check that the log is what was written",
+        operations.verify,
+        Verified,
+        SYSTEM_ADMIN,
+        READ,
+        tenant="installation",
+        query=VerifyAsk,
+        description="Each entry's hash covers the entry before it. Go on with `after` and `after_hash` while "
+        "it is not `complete`.",
     ),
     Route(
         "GET",

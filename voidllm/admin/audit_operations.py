@@ -7,7 +7,16 @@ from typing import Any, AsyncGenerator
 import msgspec
 
 from voidllm.admin.access import missing, require_org
-from voidllm.admin.audit_shapes import AuditAsk, AuditEntry, AuditExport, AuditList, entry_view
+from voidllm.admin.audit_shapes import (
+    AuditAsk,
+    AuditEntry,
+    AuditExport,
+    AuditList,
+    Verified,
+    VerifyAsk,
+    entry_view,
+    verified_view,
+)
 from voidllm.admin.declare import Call
 from voidllm.admin.expanding import expanded
 from voidllm.admin.fields import bad
@@ -16,11 +25,12 @@ from voidllm.admin.moments import parse_moment_ms
 from voidllm.admin.paging import envelope, page_of
 from voidllm.admin.streaming import Stream
 from voidllm.auth.roles import ORG_ADMIN
-from voidllm.store import audit_read, directory
+from voidllm.store import audit_read, audit_verify, directory
 from voidllm.store.audit_read import AuditFilter
 from voidllm.store.statements import PAGE
 
 _MOST_DIGITS = 16
+_PAGES_PER_CALL = 20
 
 
 async def list_entries(call: Call[AuditList, Nothing]) -> Page[AuditEntry]:
@@ -59,6 +69,20 @@ async def export(call: Call[AuditExport, Nothing]) -> Stream:
     """
     wanted = await _filter(call)
     return Stream("application/x-ndjson", "audit-log.ndjson", _lines(call, wanted))
+
+
+async def verify(call: Call[VerifyAsk, Nothing]) -> Verified:
+    """Follow the chain, some pages at a time.
+
+    :raises Refusal: 400.
+    """
+    seq, digest, looked = call.query.after, call.query.after_hash, 0
+    for _ in range(_PAGES_PER_CALL):
+        checked = await call.read(audit_verify.follow, seq, digest)
+        seq, digest, looked = checked.seq, checked.hash, looked + checked.entries
+        if checked.done:
+            break
+    return verified_view(checked, looked)
 
 
 async def _lines(call: Call[Any, Any], wanted: AuditFilter) -> AsyncGenerator[bytes, None]:

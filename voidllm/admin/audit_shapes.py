@@ -21,6 +21,7 @@ from voidllm.admin.kinds import (
 )
 from voidllm.admin.moments import moment
 from voidllm.store.audit_read import Logged
+from voidllm.store.audit_verify import Checked
 
 ActorType = Literal["user", "key", "service_account", "operator", "system", "anonymous"]
 Outcome = Literal["success", "refused"]
@@ -96,6 +97,58 @@ class AuditExport(AuditAsk):
     """What to export."""
 
     format: Literal["ndjson"] = "ndjson"
+
+
+class VerifyAsk(Asked):
+    """Where to go on; with neither it begins with the oldest entry."""
+
+    after: Annotated[int, Meta(ge=0, le=MAX_NUMBER, description="last_seq of the answer before")] = 0
+    after_hash: Annotated[str, Meta(max_length=64, description="last_hash of the answer before")] = ""
+
+
+class Fault(Struct, kw_only=True, frozen=True):
+    """The first place where the chain breaks."""
+
+    seq: Annotated[int, Meta(ge=0, le=MAX_NUMBER)]
+    kind: Annotated[
+        Literal["altered", "missing", "truncated", "beyond_head"],
+        Meta(
+            description="altered: it, or its place, is not what was written; missing: there is none of this "
+            "number; truncated: the log ends before it; beyond_head: it was not written by a gateway"
+        ),
+    ]
+
+
+class Verified(Struct, kw_only=True, frozen=True):
+    """How far the chain was followed, and what was found."""
+
+    ok: Annotated[bool, Meta(description="nothing wrong so far")]
+    complete: Annotated[bool, Meta(description="nothing is left to look at")]
+    entries: Annotated[int, Meta(ge=0, description="looked at for this answer")]
+    first_seq: Annotated[int, Meta(ge=1, description="of the oldest entry that was not dropped for its age")]
+    last_seq: Annotated[int, Meta(ge=0, description="of the last entry that fits")]
+    last_hash: str
+    head_seq: Annotated[int, Meta(ge=0, description="of the newest entry")]
+    head_hash: Annotated[str, Meta(description="keep it elsewhere: nobody can then write the log anew")]
+    fault: Fault | None
+
+
+def verified_view(checked: Checked, entries: int) -> Verified:
+    """Show how far the chain was followed."""
+    fault = None
+    if checked.fault is not None and checked.fault_seq is not None:
+        fault = Fault(seq=checked.fault_seq, kind=checked.fault)  # type: ignore[arg-type]  # one of them
+    return Verified(
+        ok=fault is None,
+        complete=checked.done,
+        entries=entries,
+        first_seq=checked.head.dropped_seq + 1,
+        last_seq=checked.seq,
+        last_hash=checked.hash,
+        head_seq=checked.head.seq,
+        head_hash=checked.head.hash,
+        fault=fault,
+    )
 
 
 def entry_view(entry: Logged) -> AuditEntry:

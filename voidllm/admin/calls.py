@@ -12,14 +12,14 @@ from attrs import field, frozen
 from msgspec import Struct
 
 from voidllm.admin.access import Actor, missing, require_org, require_scope, require_team
-from voidllm.admin.auditing import refused
+from voidllm.admin.auditing import refusal_of, refused
 from voidllm.admin.context import AdminContext
 from voidllm.admin.declare import Call, Client, Route
 from voidllm.admin.etags import etag_of
 from voidllm.admin.once import perform_once
 from voidllm.admin.reading import read, read_query
 from voidllm.auth.roles import SYSTEM_ADMIN, require
-from voidllm.core.errors import Refusal
+from voidllm.core.errors import Refusal, StoreConflict, StoreRejected
 from voidllm.store import directory
 from voidllm.store.base import detached
 from voidllm.store.statements import storable
@@ -83,7 +83,8 @@ async def perform(route: Route, context: AdminContext, actor: Actor, request: Re
     """
     try:
         return await _perform(route, context, actor, request)
-    except Refusal as refusal:
+    except (Refusal, StoreConflict, StoreRejected) as error:
+        refusal = error if isinstance(error, Refusal) else refusal_of(error)
         await refused(route, context, actor, request.client, request.path, refusal)
         raise
 

@@ -33,8 +33,17 @@ class Client(Protocol):
     def rotate_key(self, key_id: str, body: Mapping[str, Any]) -> Awaitable[dict[str, Any]]:
         """Put a new key in the place of an old one."""
 
+    def encryption(self, name: str, body: Mapping[str, Any]) -> Awaitable[dict[str, Any]]:
+        """Do one thing of a rotation of the encryption key."""
+
     def usage(self, query: Mapping[str, str]) -> Awaitable[dict[str, Any]]:
         """Report usage."""
+
+    def audit_logs(self, query: Mapping[str, str]) -> Awaitable[dict[str, Any]]:
+        """Give one page of the audit log."""
+
+    def verify_audit(self, query: Mapping[str, str]) -> Awaitable[dict[str, Any]]:
+        """Check a part of the audit log."""
 
     def reset_password(self, body: Mapping[str, Any]) -> Awaitable[dict[str, Any]]:
         """Give somebody a new password."""

@@ -13,6 +13,12 @@ from urllib.parse import quote, urlencode
 from voidllm.cli.failures import Failed, Unreachable
 
 _TIMEOUT_S = 40.0
+_ENCRYPTION = {
+    "show_encryption": ("GET", ""),
+    "begin_rotation": ("POST", "/rotation"),
+    "step_rotation": ("POST", "/steps"),
+    "forget_old_keys": ("POST", "/forget"),
+}
 
 
 class LiveClient:
@@ -79,6 +85,14 @@ class LiveClient:
         """Report usage."""
         return self._call("GET", "/api/v1/usage", query)
 
+    async def audit_logs(self, query: Mapping[str, str]) -> dict[str, Any]:
+        """Give one page of the audit log."""
+        return self._call("GET", "/api/v1/audit-logs", query)
+
+    async def verify_audit(self, query: Mapping[str, str]) -> dict[str, Any]:
+        """Check a part of the audit log."""
+        return self._call("GET", "/api/v1/audit-logs/verify", query)
+
     async def reset_password(self, body: Mapping[str, Any]) -> dict[str, Any]:
         """Give somebody a new password."""
         return self._call("POST", "/api/v1/operator/reset-password", body=body)
@@ -86,6 +100,11 @@ class LiveClient:
     async def disable_totp(self, body: Mapping[str, Any]) -> dict[str, Any]:
         """Take away somebody's second factor."""
         return self._call("POST", "/api/v1/operator/disable-totp", body=body)
+
+    async def encryption(self, name: str, body: Mapping[str, Any]) -> dict[str, Any]:
+        """Do one thing of a rotation of the encryption key; see :mod:`voidllm.admin.encryption`."""
+        method, tail = _ENCRYPTION[name]
+        return self._call(method, f"/api/v1/operator/encryption{tail}", body=body or None)
 
     def _call(
         self,
