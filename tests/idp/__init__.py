@@ -70,8 +70,16 @@ class IdentityProvider:
             "redirect_uris": redirect_urls,
             "grant_types": ["authorization_code"],
             "response_types": ["code"],
+            # Such a client may be on any port of this machine (RFC 8252 section 7.3).
+            "application_type": "native",
         }
-        command = [_node(), str(prepare() / "provider.mjs"), str(port), str(self._control), json.dumps([client])]
+        command = [
+            _node(),
+            str(prepare() / "provider.mjs"),
+            str(port),
+            str(self._control),
+            json.dumps([client]),
+        ]
         environment = {**os.environ, "NODE_ENV": "test", "NODE_NO_WARNINGS": "1"}
         self._process = subprocess.Popen(
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, env=environment
@@ -93,9 +101,9 @@ class IdentityProvider:
         found: dict[str, Any] = reply.json()
         return found
 
-    def person(self, name: str, **claims: Any) -> None:
+    def person(self, login: str, claims: dict[str, Any]) -> None:
         """Let one person log in, and nobody else."""
-        self.control(accounts={name: claims})
+        self.control(accounts={login: claims})
 
 
 class Browser:
@@ -104,6 +112,8 @@ class Browser:
     def __init__(self, gateway: str) -> None:
         self.gateway = gateway
         self.session = requests.Session()
+        # A connection that stays would outlive its test.
+        self.session.headers["connection"] = "close"
 
     def get(self, path: str) -> requests.Response:
         """Get something of the gateway, or a whole URL, and follow nothing."""
