@@ -47,7 +47,7 @@ class Without(Struct, kw_only=True, frozen=True):
 async def reset_password(call: Call[Nothing, Whose]) -> NewFirstPassword:
     """Give somebody a password that must be changed at the next login; sessions end.
 
-    :raises Refusal: 404 without such a user, 409 if the user was changed meanwhile.
+    :raises Refusal: 404 without such a user.
     """
     account = await _find(call)
     context = call.context
@@ -55,7 +55,7 @@ async def reset_password(call: Call[Nothing, Whose]) -> NewFirstPassword:
     hashed = await context.passwords.hash(password)
     ended = await call.change(passwords.give_password, account.id, hashed, call.now_ms)
     if ended is None:
-        raise Refusal(409, "conflict", "the user was removed meanwhile")
+        raise _nobody()
     return NewFirstPassword(user_id=account.id, email=account.email, password=password, sessions_ended=ended)
 
 
@@ -73,8 +73,12 @@ async def disable_totp(call: Call[Nothing, Whose]) -> Without:
 async def _find(call: Call[Nothing, Whose]) -> Account:
     account = await call.read(passwords.find_account, call.body.email)
     if account is None:
-        raise Refusal(404, "not_found", "there is no user with this e-mail address", param="email")
+        raise _nobody()
     return account
+
+
+def _nobody() -> Refusal:
+    return Refusal(404, "not_found", "there is no user with this e-mail address", param="email")
 
 
 ROUTES = (
@@ -89,7 +93,7 @@ ROUTES = (
         WRITE,
         tenant="installation",
         body=Whose,
-        codes=("not_found", "conflict"),
+        codes=("not_found",),
         operators_only=True,
         example={"email": "ada@example.org"},
     ),
