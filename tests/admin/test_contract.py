@@ -234,12 +234,12 @@ class BodiesAsTheirSchemas(SynchronousTestCase):
             self.assertFalse(valid, (value, refusal.message))
             self.assertEqual((refusal.status, refusal.code), (400, "bad_request"))
             if field is not None:
-                named = (refusal.param or "").partition("[")[0].partition(".")[0]
+                told = (refusal.param or "").partition("[")[0].partition(".")[0]
                 # What is given is looked at before it is seen that something is missing.
-                self.assertIn(named, {field, *required(kind)}, value)
-                if refusal.message == f"{named} is required":
+                self.assertIn(told, {field, *required(kind)}, value)
+                if refusal.message == f"{told} is required":
                     return
-                self.assertEqual(named, field)
+                self.assertEqual(told, field)
         else:
             self.assertTrue(valid, value)
 

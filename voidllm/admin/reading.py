@@ -13,7 +13,7 @@ from voidllm.core.errors import Refusal
 
 A = TypeVar("A", bound=msgspec.Struct)
 
-_UNKNOWN = re.compile(r"Object contains unknown field `(.*)`(?: - at `\$([^`]*)`)?", re.DOTALL)
+_UNKNOWN = re.compile(r"Object contains unknown field `(.*?)`(?: - at `\$([^`]*)`)?", re.DOTALL)
 _MISSING = re.compile(r"Object missing required field `([^`]*)`(?: - at `\$([^`]*)`)?")
 _WHERE = re.compile(r" - at `(?:key` in `)?\$([^`]*)`\Z")
 _STEP = re.compile(r"\.([A-Za-z_][A-Za-z0-9_]*)|\[([0-9]+)\]")
@@ -71,8 +71,9 @@ def _told(kind: Any, message: str, whole: bool) -> Refusal:
         name = unknown[1]
         shown = name if len(name) <= _SHOWN and name.isidentifier() and name.isascii() else None
         place = _place(unknown[2] or "")
-        param = None if shown is None else f"{place}.{shown}" if place else shown
-        return bad(f"unknown field: {param or 'one of an unusual name'}", param)
+        param = ".".join(one for one in (place, shown) if one) or None
+        which = "one of an unusual name" if shown is None else param
+        return bad(f"unknown field: {which}", param)
     if (missing := _MISSING.fullmatch(message)) is not None:
         place = _place(missing[2] or "")
         param = f"{place}.{missing[1]}" if place else missing[1]
