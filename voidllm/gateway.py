@@ -31,6 +31,7 @@ from voidllm.http.clientaddr import TrustedProxies
 from voidllm.limits.ledger import MemoryLimiter
 from voidllm.limits.recount import counted_scopes
 from voidllm.limits.windows import DAY_MS, month_of, month_start_ms
+from voidllm.presence import Presence
 from voidllm.snapshots import Catalogue, Garbage, SnapshotPublisher, retry_s
 from voidllm.statelock import take
 from voidllm.store import open_store
@@ -149,6 +150,8 @@ class Gateway:
         self._garbage = garbage
         self._publisher: SnapshotPublisher | None = None
         self._stored: StoredModels | None = None
+        self._presence: Presence | None = None
+        self._box = ""
         self._stopping = False
         self._lock_fd = -1
 
@@ -176,7 +179,10 @@ class Gateway:
             await self._with_store(self._warn_of_first_password)
             digesting = await self._with_store(partial(digest_key, self.store, self.keyring))
             self.digester = KeyDigester(digesting)
-            box = await world.in_thread(box_id, world, state_dir)
+            self._box = box = await world.in_thread(box_id, world, state_dir)
+            if self.config.database.driver == "postgres":
+                self._presence = Presence(world, state_dir, self.store, self.keyring, box)
+                await self._with_store(self._presence.start)
             journal = await self._open_usage(box)
             self.prices.on_ready.append(self._catalogue_changed)
             self._owned(self.prices.load(), "prices could not be loaded")
@@ -325,6 +331,7 @@ class Gateway:
             config=lambda: self.config,
             environ=self._environ,
             secrets=self.keyring,
+            box=self._box,
             used=self._used,
             audited=self.config.settings.audit.enabled,
             trusted=TrustedProxies(map(str, self.config.server.trusted_proxies)),
@@ -382,6 +389,8 @@ class Gateway:
             self._publisher.stop()
         if self._stored is not None:
             self._stored.stop()
+        if self._presence is not None:
+            await self._presence.stop()
         await self.plane.close()
         if self.batcher is not None and self.batcher.running:
             await self.batcher.stopService()

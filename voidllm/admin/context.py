@@ -55,6 +55,7 @@ class AdminContext:
     :ivar trusted: whose ``X-Forwarded-For`` is believed.
     :ivar began_s: when the gateway began, by the reactor's clock.
     :ivar secrets: seals and opens what is kept encrypted; see :mod:`voidllm.core.keyring`.
+    :ivar box: this box's name among those on the database.
     :ivar sessions: how long sessions live.
     :ivar passwords: makes and checks hashes, a few at a time.
     :ivar sign_on: single sign-on.
@@ -77,6 +78,7 @@ class AdminContext:
     trusted: TrustedProxies = TrustedProxies()
     began_s: float = 0.0
     secrets: Keyring = field(factory=Keyring, repr=False)
+    box: str = ""
     sessions: SessionRules = field(factory=SessionRules)
     passwords: Passwords = field(default=Factory(_passwords, takes_self=True), repr=False)
     sign_on: SignOn = field(default=Factory(_sign_on, takes_self=True), repr=False)

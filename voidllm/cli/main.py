@@ -6,9 +6,11 @@ import click
 
 from voidllm import __version__
 from voidllm.cli.admin import admin
+from voidllm.cli.audit import audit
 from voidllm.cli.bench import bench
 from voidllm.cli.check import check_config
 from voidllm.cli.keys import keys
+from voidllm.cli.rotate import rotate_key
 from voidllm.cli.serve import serve
 from voidllm.cli.settings import Settings
 from voidllm.cli.usage import usage
@@ -57,6 +59,8 @@ def version() -> None:
 main.add_command(serve)
 main.add_command(check_config)
 main.add_command(keys)
+main.add_command(rotate_key)
 main.add_command(admin)
 main.add_command(usage)
+main.add_command(audit)
 main.add_command(bench)

@@ -188,6 +188,14 @@ class OfflineClient:
         await self._drain()
         return await self._do("report_usage", self._keyless(), query)
 
+    async def audit_logs(self, query: Mapping[str, str]) -> dict[str, Any]:
+        """Give one page of the audit log."""
+        return await self._do("list_audit_logs", self._keyless(), query)
+
+    async def verify_audit(self, query: Mapping[str, str]) -> dict[str, Any]:
+        """Check a part of the audit log."""
+        return await self._do("verify_audit_logs", self._keyless(), query)
+
     async def reset_password(self, body: Mapping[str, Any]) -> dict[str, Any]:
         """Give somebody a new password."""
         return await self._do("operator_reset_password", self._keyless(), body=body)
@@ -195,6 +203,10 @@ class OfflineClient:
     async def disable_totp(self, body: Mapping[str, Any]) -> dict[str, Any]:
         """Take away somebody's second factor."""
         return await self._do("operator_disable_totp", self._keyless(), body=body)
+
+    async def encryption(self, name: str, body: Mapping[str, Any]) -> dict[str, Any]:
+        """Do one thing of a rotation of the encryption key; see :mod:`voidllm.admin.encryption`."""
+        return await self._do(name, await self._context(), body=body)
 
     async def _do(
         self,
@@ -225,7 +237,13 @@ class OfflineClient:
 
     def _with(self, digester: KeyDigester, secrets: Keyring | None = None) -> AdminContext:
         return AdminContext(
-            self._world, self._store, digester, SnapshotHolder(), secrets=secrets or Keyring()
+            self._world,
+            self._store,
+            digester,
+            SnapshotHolder(),
+            config=lambda: self._config,
+            box=box_id(self._world, self._config.state_dir),
+            secrets=secrets or Keyring(),
         )
 
     async def _drain(self) -> None:

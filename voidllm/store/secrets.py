@@ -9,6 +9,7 @@ from attrs import frozen
 from voidllm.core.errors import StateError
 from voidllm.core.keyring import ID_LENGTH
 from voidllm.store import catalogue_version, state
+from voidllm.store.changes import Changed
 from voidllm.store.sealed import KEY_CHECK, SEALED, Sealed
 from voidllm.store.statements import Op, q
 
@@ -105,10 +106,18 @@ def keep_first(name: str, value: str) -> Op[str]:
     return str(rows[0][0])
 
 
-def promote(check: str) -> Op[None]:
-    """Say which key seals from now on, on every box; they hear of it as of a change of models."""
+def promote(old: str, new: str, check: str) -> Op[Changed[bool]]:
+    """Say which key seals from now on, on every box; they hear of it as of a change of models.
+
+    :param old: id of the key that has sealed so far.
+    :param check: check value of the key ``new``.
+    """
     yield from state.meta_set(KEY_CHECK, check)
     yield from catalogue_version.grow()
+    before, after = {"key": old}, {"key": new}
+    return Changed(
+        True, "rotate", "encryption_key", new, before=before, after=after, touched=(("models", ""),)
+    )
 
 
 # Which boxes there are
@@ -130,10 +139,10 @@ def depart(box: str) -> Op[None]:
     yield q("DELETE FROM encryption_boxes WHERE box = ?", box)
 
 
-def without(key_id: str, since_ms: int) -> Op[list[str]]:
-    """Name the boxes that were there since a moment and do not know a key."""
+def without(key_id: str, since_ms: int, box: str) -> Op[list[str]]:
+    """Name the boxes other than ``box`` that were there since a moment and do not know a key."""
     rows = yield q("SELECT box, key_ids FROM encryption_boxes WHERE seen_at_ms >= ? ORDER BY box", since_ms)
-    return [box for box, ids in rows if key_id not in ids.split()]
+    return [other for other, ids in rows if other != box and key_id not in ids.split()]
 
 
 def _present(one: Sealed) -> str:
