@@ -181,18 +181,17 @@ class Running(CliCase):
         mock = MockLLM()
         gateway.start()
         try:
-            model = {
-                "name": "stored",
-                "provider": "custom",
-                "base_url": mock.base_url,
-                "api_key": "sk-upstream",
-            }
-            status, _, body = gateway.post("/api/v1/models", model)
+            made = json.loads(
+                gateway.cli("keys", "create", "--name", "a", "--scope", "admin:write", "--json")
+            )
+            admin = {"authorization": f"Bearer {made['key']}"}
+            place = {"provider": "custom", "base_url": mock.base_url, "api_key": "sk-upstream"}
+            status, _, body = gateway.post("/api/v1/models", {"name": "stored", **place}, admin)
             self.assertEqual(status, 201, body)
             wait_until(lambda: gateway.chat("stored")[0] == 200, "the stored model", 5)
             path = f"/api/v1/models/stored/deployments/{json.loads(body)['deployments'][0]['id']}"
-            probed = json.loads(gateway.post(path + "/test-connection", {})[2])
-            self.assertEqual(probed["success"], True, probed)
+            probed = json.loads(gateway.post(path + "/test-connection", {}, admin)[2])
+            self.assertTrue(probed["success"], probed)
             for _ in range(2):
                 shown = json.loads(gateway.cli("rotate-key", "--json"))
                 self.assertEqual((shown["sealed"], shown["complete"]), (2, True))
@@ -202,8 +201,7 @@ class Running(CliCase):
             self.assertEqual(gateway.stop(), 0)
             gateway.start()
             self.assertEqual(gateway.chat("stored")[0], 200)
-            headers = {"authorization": f"Bearer {gateway.key}"}
-            self.assertEqual(request(gateway.port, "DELETE", "/api/v1/models/stored", None, headers)[0], 204)
+            self.assertEqual(request(gateway.port, "DELETE", "/api/v1/models/stored", None, admin)[0], 204)
             wait_until(lambda: gateway.chat("stored")[0] == 404, "the end of the stored model", 5)
         finally:
             gateway.stop()
