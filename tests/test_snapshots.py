@@ -200,7 +200,6 @@ class BuildTests(Case):
         for module in (access_rows, tenants, live_keys):
             self.patch(module, "PAGE", 3)
         self.patch(keys, "PAGE", 3)
-        self.patch(__import__("voidllm.snapshots").snapshots, "PAGE", 3)
         for number in range(10):
             models = frozenset({f"m{n}" for n in range(number)}) if number % 2 else None
             self.add_key(f"key{number}", models=models)

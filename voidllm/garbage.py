@@ -31,7 +31,7 @@ class Keeper:
             # Nobody waits for an answer yet, so there is time to see what the start has left.
             self._settled = True
             gc.collect()
-            gc.set_threshold(10_000, 20, 50)
+            gc.set_threshold(5_000, 20, 50)
         self.put_by()
 
     def made(self, count: int) -> None:

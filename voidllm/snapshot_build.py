@@ -43,6 +43,7 @@ class Book:
         # By the id of an organisation, team, user or service account.
         self._owned: dict[str, set[bytes]] = {}
         self._behind: dict[tuple[str, str | None], _Behind] = {}
+        self._scopes: dict[str, frozenset[str]] = {}
 
     # -- all of it
 
@@ -58,6 +59,7 @@ class Book:
 
     def add(self, draft: KeyDraft, keys: Iterable[LiveKey], lists: Lists) -> Iterator[None]:
         """Put live keys in, new ones or as they are now."""
+        self._shared.trim()
         for number, key in enumerate(keys, 1):
             self._take(draft, key, lists.get(key.id))
             if number % _STEP == 0:
@@ -161,13 +163,20 @@ class Book:
             user_id=key.user_id,
             service_account_id=share(key.service_account_id),
             role=share(key.role),
-            scopes=share(frozenset(key.scopes.split())),
+            scopes=self._scopes_of(key.scopes),
             expires_at_ms=key.expires_at_ms,
             counted=behind[0] if scope is None else (scope, *behind[0]),
             access=behind[1] if own is None else self._with(own, behind[1]),
-            networks=share(key.networks),
+            networks=() if key.addresses is None else share(key.networks),
         )
         self._put(draft, digest, made)
+
+    def _scopes_of(self, text: str) -> frozenset[str]:
+        known = self._scopes.get(text)
+        if known is None:
+            # There are three, so their combinations are few.
+            known = self._scopes[text] = frozenset(text.split())
+        return known
 
     def _again(self, draft: KeyDraft, digest: bytes) -> None:
         """Make a principal anew whose organisation or team is different."""

@@ -18,7 +18,6 @@ from voidllm.core.world import World
 from voidllm.snapshot_build import Book, Cells
 from voidllm.store import changes_read, live_keys
 from voidllm.store.changes_read import Changes
-from voidllm.store.statements import PAGE
 
 _log = Logger()
 _RETRY_S = (0.2, 0.5, 1.0, 2.0, 5.0)
@@ -214,14 +213,13 @@ class SnapshotPublisher:
         version, facts = await self._store.read(changes_read.all_scopes)
         book, draft = Book(before, self._cells), KeyDraft(EMPTY_TABLE)
         book.begin(facts)
-        after, now_ms = "", self._world.wall_ms()
-        while True:
-            keys, lists = await self._store.read(live_keys.page, after, now_ms)
+        reading = self._page("")
+        while reading is not None:
+            keys, lists, last = await reading
+            # The database works on the next page while this one is taken in.
+            reading = None if last is None else self._page(last)
             await self._in_slices(book.add(draft, keys, lists))
             self._garbage.put_by()
-            if len(keys) < PAGE:
-                break
-            after = keys[-1].id
         await self._in_slices(draft.share(before))
         self._book, self._seen = book, version
         self._sweep_at_s = self._world.reactor.seconds() + _SWEEP_S
@@ -232,6 +230,10 @@ class SnapshotPublisher:
             count=len(self._holder.current.keys),
             seconds=f"{self._world.reactor.seconds() - began_s:.3f}",
         )
+
+    def _page(self, after: str) -> Deferred[Any] | None:
+        page: Deferred[Any] = self._store.read(live_keys.page, after, self._world.wall_ms())
+        return page
 
     async def _follow(self, changes: Changes) -> None:
         book = self._book

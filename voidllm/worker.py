@@ -141,6 +141,7 @@ class Worker:
     def _more_keys(self, message: messages.Keys) -> None:
         assert self._plane is not None
         before = self._plane.holder.current.keys
+        self._shared.trim()
         for digest, principal in message.keys.items():
             known = before.get(digest)
             self._keys.put(digest, known if known == principal else self._shared.principal(principal))
@@ -175,6 +176,7 @@ class Worker:
     def _change(self, message: messages.Change) -> None:
         assert self._plane is not None
         holder = self._plane.holder
+        self._shared.trim()
         for principal in message.delta.keys.values():
             self._shared.principal(principal)
         try:

@@ -130,7 +130,7 @@ def key_table(keys: Mapping[bytes, Principal]) -> KeyTable:
 class Shared:
     """Gives equal values as one object: 100,000 principals have few organisations, roles and limits.
 
-    :param most: so many values are known at once; then all are forgotten, which costs only memory.
+    :param most: so many values are known at once; with more all are forgotten, which costs only memory.
     """
 
     def __init__(self, most: int = 50_000) -> None:
@@ -139,9 +139,12 @@ class Shared:
 
     def __call__(self, value: Any) -> Any:
         """Give a value that equals ``value``."""
+        return self._known.setdefault(value, value)
+
+    def trim(self) -> None:
+        """Begin anew if too many values are known; to be called now and then."""
         if len(self._known) > self._most:
             self._known.clear()
-        return self._known.setdefault(value, value)
 
     def principal(self, principal: Principal) -> Principal:
         """Give ``principal``, which nobody else has seen yet, with what it shares with others put in."""

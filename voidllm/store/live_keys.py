@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import json
-from typing import Iterable, Iterator, NamedTuple, Sequence, TypeVar
+from typing import Iterable, Iterator, NamedTuple, Sequence
 
 from voidllm.core.principal import Limits
 from voidllm.store import limits_rows
 from voidllm.store.keys import FROM, LIVE, TEAM, role_of
 from voidllm.store.statements import PAGE, Op, q
-
-T = TypeVar("T")
 
 _SELECT = (
     f"SELECT k.id, k.hash, k.key_type, k.name, k.org_id, {TEAM}, k.user_id, k.service_account_id, k.scopes,"
@@ -75,15 +73,25 @@ class LiveKey(NamedTuple):
         return () if self.addresses is None else tuple(json.loads(self.addresses))
 
 
+Lists = dict[str, frozenset[str]]
 #: Keys, and the access lists of those that have one.
-Keys = tuple[list[LiveKey], dict[str, frozenset[str]]]
+Keys = tuple[list[LiveKey], Lists]
 
 
-def page(after: str, now_ms: int, size: int = PAGE) -> Op[Keys]:
-    """Read up to ``size`` keys in the order of their ids, beginning after one; fewer are the last ones."""
-    rows = yield q(f"{_SELECT} k.id > ? AND {LIVE} ORDER BY k.id LIMIT ?", after, now_ms, size)
+def page(after: str, now_ms: int, size: int = PAGE) -> Op[tuple[list[LiveKey], Lists, str | None]]:
+    """Read the live ones of the next ``size`` keys in the order of their ids, beginning after one.
+
+    The page is cut by id first: a database that does not know how few rows it will be about joins all
+    of them, page after page.
+
+    :returns: also the id that the page ends with, ``None`` if it is the last one.
+    """
+    ends = yield q("SELECT id FROM api_keys WHERE id > ? ORDER BY id LIMIT 1 OFFSET ?", after, size - 1)
+    last = ends[0][0] if ends else None
+    where, bounds = ("k.id > ?", (after,)) if last is None else ("k.id > ? AND k.id <= ?", (after, last))
+    rows = yield q(f"{_SELECT} {where} AND {LIVE} ORDER BY k.id", *bounds, now_ms)
     found = [LiveKey._make(row) for row in rows]
-    return found, (yield from _lists(found))
+    return found, (yield from _lists(found)), last
 
 
 def keys_of(kind: str, ids: Sequence[str], now_ms: int) -> Op[Keys]:
@@ -92,7 +100,7 @@ def keys_of(kind: str, ids: Sequence[str], now_ms: int) -> Op[Keys]:
     :param kind: ``key``, ``user``, ``service_account``, ``team`` or ``org``.
     """
     found: list[LiveKey] = []
-    lists: dict[str, frozenset[str]] = {}
+    lists: Lists = {}
     for some in chunks(ids):
         which = _OF[kind].format(marks(some))
         params = (*some, *some) if kind == "team" else tuple(some)
@@ -125,7 +133,7 @@ def marks(ids: Sequence[str]) -> str:
     return ", ".join("?" * len(ids))
 
 
-def _lists(found: Iterable[LiveKey]) -> Op[dict[str, frozenset[str]]]:
+def _lists(found: Iterable[LiveKey]) -> Op[Lists]:
     restricted = [key.id for key in found if key.listed]
     lists: dict[str, set[str]] = {key_id: set() for key_id in restricted}
     for some in chunks(restricted):
