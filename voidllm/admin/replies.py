@@ -38,8 +38,6 @@ def reply(request: Any, status: int, value: object) -> bytes:
     :param value: plain values or Structs, ``None`` for no body.
     """
     request.setResponseCode(status)
-    request.setHeader(b"cache-control", b"no-store")
-    request.setHeader(b"x-content-type-options", b"nosniff")
     if value is None:
         request.setHeader(b"content-length", b"0")
         return b""

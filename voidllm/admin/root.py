@@ -9,6 +9,7 @@ from twisted.web.resource import Resource
 
 from voidllm import __version__
 from voidllm.admin.app import make_app
+from voidllm.admin.browsers import protect
 from voidllm.admin.context import AdminContext
 from voidllm.admin.probes import Health, MetricsResource, Readiness
 from voidllm.admin.replies import nothing_here, refuse, wrong_method
@@ -75,7 +76,7 @@ def make_root(
     ):
         root.putChild(name, Leaf(leaf))
     root.putChild(b"v1", proxy)
-    root.putChild(b"api", LazyApp(make))
+    root.putChild(b"api", LazyApp(make, trusted))
     return root
 
 
@@ -130,17 +131,20 @@ class LazyApp(Resource):
     """Builds an admin application when it is first asked for: most gateways never are.
 
     :param make: builds it; a ``Refusal`` that it raises is the answer, and it is called again.
+    :param trusted: proxies that say whether a request came over TLS.
     """
 
     isLeaf = True
 
-    def __init__(self, make: Callable[[], Any]) -> None:
+    def __init__(self, make: Callable[[], Any], trusted: TrustedProxies | None = None) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self._make = make
+        self._trusted = trusted or TrustedProxies()
         self._app: Any = None
 
     def render(self, request: Any) -> Any:
         """Hand one request to the application."""
+        protect(request, self._trusted)
         if self._app is None:
             try:
                 self._app = self._make()
