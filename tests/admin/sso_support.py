@@ -39,7 +39,7 @@ class SSOCase(AdminCase):
 
     async def _set_up(self) -> None:
         self.idp: IdentityProvider = await deferToThread(identity_provider)
-        await deferToThread(self.idp.control, accounts={}, mangle=None)
+        await deferToThread(self.idp.control, accounts={}, mangle=None, requests=0)
         await super()._set_up()
         # The provider has the clock of this machine.
         self.ahead_ms = 0

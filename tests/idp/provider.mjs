@@ -10,7 +10,7 @@ import Provider from 'oidc-provider';
 
 const [port, controlPort, clients] = process.argv.slice(2);
 const issuer = `http://127.0.0.1:${port}`;
-const state = { accounts: {}, mangle: null, fetches: 0 };
+const state = { accounts: {}, mangle: null, fetches: 0, requests: 0 };
 let key;
 let handle;
 
@@ -43,14 +43,14 @@ async function mangled(token) {
 }
 
 renew();
-createServer((request, response) => handle(request, response)).listen(Number(port), '127.0.0.1', () => {
+createServer((request, response) => { state.requests += 1; handle(request, response); }).listen(Number(port), '127.0.0.1', () => {
   createServer(async (request, response) => {
     const parts = [];
     for await (const part of request) parts.push(part);
     const { rotate, ...rest } = JSON.parse(Buffer.concat(parts).toString() || '{}');
     Object.assign(state, rest);
     if (rotate) renew();
-    response.end(JSON.stringify({ fetches: state.fetches }));
+    response.end(JSON.stringify({ fetches: state.fetches, requests: state.requests }));
   }).listen(Number(controlPort), '127.0.0.1', () => console.log('ready'));
 });
 // Whoever started this is gone when its end of the pipe is.

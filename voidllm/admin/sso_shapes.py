@@ -27,7 +27,7 @@ Secret = Annotated[
     str,
     Meta(
         max_length=4096,
-        pattern=r"^[!-~]*" + _END,
+        pattern=r"^[ -~]*" + _END,
         description="never shown; empty keeps the one that there is",
     ),
 ]
