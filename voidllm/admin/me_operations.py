@@ -34,6 +34,7 @@ async def show_me(call: Call[Any, Any]) -> Me:
     found = await call.read(
         profile.load_profile,
         actor.user_id,
+        actor.key_id,
         actor.team_id,
         actor.service_account_id,
         tuple(actor.orgs),
@@ -140,19 +141,19 @@ def _view(actor: Actor, found: Profile) -> Me:
         must_change_password=actor.must_change_password,
         orgs=orgs,
         teams=teams,
-        key=UNSET if actor.key_id is None else _key(actor, found.owner, found),
+        key=UNSET if actor.key_id is None else _key(actor, found),
         session_id=UNSET if actor.session_id is None else actor.session_id,
         **person,
     )
 
 
-def _key(actor: Actor, owner: Named | None, found: Profile) -> MyKey:
+def _key(actor: Actor, found: Profile) -> MyKey:
     org_id = actor.org_id or ""
     # A service account of none but an organisation, or a team's key: whoever it speaks for has a name.
-    named = owner or found.orgs.get(org_id) or Named(org_id, "")
+    named = found.owner or found.orgs.get(org_id) or Named(org_id, "")
     return MyKey(
         id=actor.key_id or "",
-        name=actor.name if actor.user_id is None else "",
+        name=found.key_name,
         key_type=cast(Any, actor.key_type),
         scopes=cast(Any, sorted(actor.scopes & SCOPES)),
         org_id=org_id,

@@ -22,7 +22,7 @@ class Profile:
     :ivar totp: whether a second factor is asked for.
     :ivar codes: recovery codes left.
     :ivar team_orgs: team to its organisation.
-    :ivar owner: whom a key without a person speaks for.
+    :ivar owner: whom the caller's key speaks for.
     """
 
     orgs: Mapping[str, Named]
@@ -33,10 +33,12 @@ class Profile:
     totp: bool = False
     codes: int = 0
     owner: Named | None = None
+    key_name: str = ""
 
 
 def load_profile(
     user_id: str | None,
+    key_id: str | None,
     team_id: str | None,
     account_id: str | None,
     orgs: tuple[str, ...],
@@ -44,6 +46,7 @@ def load_profile(
 ) -> Op[Profile]:
     """Read what belongs to a caller.
 
+    :param key_id: of the key that the caller came with.
     :param team_id: of a key that is a team's own.
     :param account_id: of a key that is a service account's.
     """
@@ -55,10 +58,12 @@ def load_profile(
         marks = ", ".join("?" * len(team_names))
         rows = yield q(f"SELECT id, org_id FROM teams WHERE id IN ({marks})", *team_names)  # noqa: S608
         team_orgs = dict(rows)
+    rows = (yield q("SELECT name FROM api_keys WHERE id = ?", key_id)) if key_id is not None else []
+    key_name = rows[0][0] if rows else ""
     if user_id is None:
         kind, id_ = ("service_account", account_id) if account_id is not None else ("team", team_id)
         owners = (yield from directory.named(kind, (id_,))) if id_ is not None else {}
-        return Profile(org_names, team_names, team_orgs, owner=owners.get(id_ or ""))
+        return Profile(org_names, team_names, team_orgs, owner=owners.get(id_ or ""), key_name=key_name)
     account = yield from get_account(user_id)
     factor = yield from totp.find_totp(user_id)
     codes = yield from totp.count_codes(user_id)
@@ -72,6 +77,7 @@ def load_profile(
         factor is not None and factor.confirmed_at_ms is not None,
         codes,
         None if account is None else Named(account.id, account.name, None, account.email),
+        key_name,
     )
 
 
