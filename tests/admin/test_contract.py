@@ -27,6 +27,7 @@ from voidllm.admin.reading import read
 from voidllm.admin.routes import OPERATORS, ROUTES
 from voidllm.admin.schemas import components, required
 from voidllm.auth.roles import RANKS
+from voidllm.config import parse_config
 from voidllm.core.errors import Refusal, StateError, StoreUnavailable
 
 EVERY = (*ROUTES, *OPERATORS)
@@ -167,6 +168,7 @@ class EveryDeclaredError(AdminCase):
                 status, _ = await deferToThread(ask, control.path, method, path, body, headers)
                 self.assertGreaterEqual(status, 400, (number, path))
             await self._break_glass(control.path)
+            await self._encryption(control.path)
         for route in OPERATORS:
             seen = {code for name, _, code in contract.SEEN if name == route.name}
             self.assertLessEqual(set(codes_of(route)), seen, route.name)
@@ -188,6 +190,27 @@ class EveryDeclaredError(AdminCase):
                 await deferToThread(ask, control, "POST", path, whose, {})
         status, _ = await deferToThread(ask, control, "POST", path, whose, {})
         self.assertEqual(status, 409)
+
+    async def _encryption(self, control: str) -> None:
+        folder = self.mktemp()
+        os.mkdir(folder)
+        self.config = parse_config(f"state_dir: {os.path.abspath(folder)}", {}, "/")
+        for method, tail in (("GET", ""), ("POST", "/rotation"), ("POST", "/steps"), ("POST", "/forget")):
+            path = f"/api/v1/operator/encryption{tail}"
+            await deferToThread(ask, control, method, path + "?x=1", None, {})
+            for body, headers in (
+                ({"x": "y" * 70_000}, {}),
+                ({}, {"content-encoding": "gzip"}),
+                ({}, {"content-type": "text/plain"}),
+            ):
+                if method == "POST":
+                    await deferToThread(ask, control, method, path, body, headers)
+            with self.instead("_run", StoreUnavailable()):
+                await deferToThread(ask, control, method, path, None, {})
+            with open(os.path.join(folder, "encryption.key"), "w") as file:
+                file.write("damaged")
+            await deferToThread(ask, control, method, path, None, {})
+            os.unlink(file.name)
 
 
 class EveryDeclaredErrorOnPostgres(OnPostgres, EveryDeclaredError):
