@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from typing import Any, Mapping
 
+from attrs import evolve
 from twisted.logger import Logger
 
 from voidllm.admin.access import Actor
@@ -13,7 +14,7 @@ from voidllm.admin.declare import Client, Route, author_of
 from voidllm.core.errors import Refusal, StoreConflict, StoreError
 from voidllm.core.ids import uuid7
 from voidllm.store import directory
-from voidllm.store.audit import Entry
+from voidllm.store.audit import Author, Entry
 from voidllm.store.statements import storable
 
 _log = Logger()
@@ -28,6 +29,7 @@ _NAMES = {
     "sso": "sso_config",
 }
 _LONGEST = 64
+_STRANGER = "somebody of another organisation"
 
 
 async def refused(
@@ -66,7 +68,16 @@ async def refused(
             diff={"more_refused": [None, skipped]} if skipped else {},
             error_code=refusal.code,
         )
-        await context.store.note([entry])
+        entries = [entry]
+        if org is not None and actor.role_in(org.id) is None:
+            # The organisation is told that somebody knocked; who it was is for the system's administrators.
+            stranger = Author(
+                "anonymous", name=_STRANGER, request_id=client.request_id, status=refusal.status
+            )
+            told = evolve(entry, id=uuid7(now_ms, context.world.random_bytes), author=stranger, diff={})
+            about = {"org_id": [None, org.id], **entry.diff}
+            entries = [evolve(entry, org_id=None, team_id=None, diff=about), told]
+        await context.store.note(entries)
     except StoreError as error:
         # The refusal itself stands, whether or not it could be written down.
         _log.warn("a refusal was not put on record: {kind}", kind=type(error).__name__)
