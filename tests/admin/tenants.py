@@ -18,6 +18,9 @@ TABLES = (
     "service_accounts",
     "api_keys",
     "scope_limits",
+    "access_lists",
+    "access_models",
+    "model_aliases",
     "sessions",
     "password_resets",
     "change_version",
@@ -27,8 +30,8 @@ TABLES = (
 def _dump() -> Op[dict[str, Rows]]:
     found = {}
     for table in TABLES:
-        rows = yield q(f"SELECT * FROM {table} ORDER BY 1, 2")
-        found[table] = [tuple(row) for row in rows]
+        rows = yield q(f"SELECT * FROM {table}")
+        found[table] = sorted(map(tuple, rows), key=repr)
     return found
 
 

@@ -123,7 +123,7 @@ def rotate_key(
 
     :param check: raises if it may not be rotated.
     """
-    old = yield from _held(key_id)
+    old = yield from _held(key_id, now_ms)
     if old is None:
         return None
     check(old)
@@ -177,11 +177,16 @@ def revoke_keys(wanted: KeyFilter, check: Callable[[ApiKey], bool], now_ms: int)
     )
 
 
-def _held(key_id: str) -> Op[ApiKey | None]:
-    """Read a key that is not revoked; nobody else changes it until the transaction ends."""
+def _held(key_id: str, alive_ms: int = 0) -> Op[ApiKey | None]:
+    """Read a key that is not revoked; nobody else changes it until the transaction ends.
+
+    :param alive_ms: when it must not have expired.
+    """
     rows = yield q(
-        "UPDATE api_keys SET revision = revision + 1 WHERE id = ? AND revoked_at_ms IS NULL RETURNING id",
+        "UPDATE api_keys SET revision = revision + 1 WHERE id = ? AND revoked_at_ms IS NULL"
+        " AND (expires_at_ms IS NULL OR expires_at_ms > ?) RETURNING id",
         key_id,
+        alive_ms,
     )
     return (yield from keys.get_key(key_id)) if rows else None
 
