@@ -17,6 +17,7 @@ from voidllm.core.keyring import Keyring, key_id
 from voidllm.presence import Presence
 from voidllm.store import credentials, models, secrets
 from voidllm.store.model_records import StoredCredential, StoredDeployment, StoredModel
+from voidllm.store.statements import Op, q
 from voidllm.stored_models import StoredModels
 
 OLD, NEW = bytes(range(32)), b"\1" * 32
@@ -118,6 +119,19 @@ class _Following:
     async def test_every_sealed_column_is_there(self) -> None:
         """Each registered column exists; a census of a store without secrets is empty."""
         self.assertEqual(await self.store.read(secrets.census), ())  # type: ignore[attr-defined]
+
+    async def test_what_is_not_sealed_is_not_shown(self) -> None:
+        """A value that is no sealed secret is counted as damaged, and nothing of it is told."""
+        await self.store.write(_damage)
+        (held,) = await self.store.read(secrets.census)
+        self.assertEqual(str(held), "credentials.api_key: 1 damaged")  # type: ignore[attr-defined]
+
+
+def _damage() -> Op[None]:
+    yield q(
+        "INSERT INTO credentials (id, name, provider, api_key, created_at_ms, updated_at_ms)"
+        " VALUES ('i', 'n', 'p', 'sk-canary-in-plain-text', 1, 1)"
+    )
 
 
 class FollowingOnSQLite(_Following, OnSQLite):

@@ -16,13 +16,19 @@ from voidllm.store.statements import Op, q
 #: Secrets that one transaction seals anew.
 BATCH = 200
 
+# Nothing of what is no sealed secret may be shown.
+_KEY = f"CASE WHEN substr({{column}}, {ID_LENGTH + 1}, 1) = ':' THEN substr({{column}}, 1, {ID_LENGTH}) ELSE '' END"
+
 #: ``reseal(sealed, table, column, row_id) -> sealed`` with the current key.
 Reseal = Callable[[str, str, str, str], str]
 
 
 @frozen
 class Held:
-    """How many secrets of one column are sealed with one key."""
+    """How many secrets of one column are sealed with one key.
+
+    :ivar key_id: empty for what is no sealed secret.
+    """
 
     table: str
     column: str
@@ -30,7 +36,8 @@ class Held:
     count: int
 
     def __str__(self) -> str:
-        return f"{self.table}.{self.column}: {self.count} with key {self.key_id}"
+        how = f"with key {self.key_id}" if self.key_id else "damaged"
+        return f"{self.table}.{self.column}: {self.count} {how}"
 
 
 @frozen
@@ -51,7 +58,7 @@ def census() -> Op[tuple[Held, ...]]:
     found = []
     for one in SEALED:
         rows = yield q(
-            f"SELECT substr({one.column}, 1, {ID_LENGTH}), count(*) FROM {one.table}"  # noqa: S608
+            f"SELECT {_KEY.format(column=one.column)}, count(*) FROM {one.table}"  # noqa: S608
             f" WHERE {_present(one)} GROUP BY 1 ORDER BY 1"
         )
         found += [Held(one.table, one.column, row[0], row[1]) for row in rows]
