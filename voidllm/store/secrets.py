@@ -17,7 +17,8 @@ from voidllm.store.statements import Op, q
 BATCH = 200
 
 # Nothing of what is no sealed secret may be shown.
-_KEY = f"CASE WHEN substr({{column}}, {ID_LENGTH + 1}, 1) = ':' THEN substr({{column}}, 1, {ID_LENGTH}) ELSE '' END"
+_NAMED = f"substr({{column}}, {ID_LENGTH + 1}, 1) = ':'"
+_KEY = f"CASE WHEN {_NAMED} THEN substr({{column}}, 1, {ID_LENGTH}) ELSE '' END"
 
 #: ``reseal(sealed, table, column, row_id) -> sealed`` with the current key.
 Reseal = Callable[[str, str, str, str], str]
