@@ -53,9 +53,12 @@ async def reset_password(call: Call[Nothing, Whose]) -> NewFirstPassword:
     context = call.context
     password = new_password(context.world.random_bytes)
     hashed = await context.passwords.hash(password)
+    first = await call.read(passwords.first_password, account.id)
     ended = await call.change(passwords.give_password, account.id, hashed, call.now_ms)
     if ended is None:
         raise _nobody()
+    if first is not None:
+        await context.forget_first_password()
     return NewFirstPassword(user_id=account.id, email=account.email, password=password, sessions_ended=ended)
 
 
