@@ -1,6 +1,6 @@
-"""Writes ``api.rst`` from the routes that the gateway declares.
+"""Writes ``api.rst`` and ``roles.rst`` from the routes that the gateway declares.
 
-``python docs/api.py`` after a change; a test fails while the page is behind.
+``python docs/api.py`` after a change; a test fails while a page is behind.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from voidllm.admin.routes import OPERATORS, ROUTES
 from voidllm.admin.schemas import plain, properties, required, wanted
 
 PAGE = Path(__file__).parent / "api.rst"
+ROLES = Path(__file__).parent / "roles.rst"
 
 HEAD = f"""\
 .. Written by docs/api.py from the routes in voidllm/admin/; do not edit.
@@ -23,8 +24,9 @@ The administration API
 
 Below ``/api/v1``, with an API key that has the scope which a route asks for: a key for inference is no key
 for administration. ``/api/v1/openapi.json`` is the same in OpenAPI 3.1, and
-``/api/v1/docs`` shows it in a browser; both need no key. The control socket
-``<state_dir>/control.sock`` serves all of it with an operator's rights, to root and the gateway's own user.
+``/api/v1/docs`` shows it in a browser; both need no key. :doc:`roles` says who may do what. The
+control socket ``<state_dir>/control.sock`` serves all of it with an operator's rights, to root and the
+gateway's own user.
 
 *Errors* are ``{{"error": {{"message", "type", "param", "code", "request_id"}}}}``; ``param`` names the field
 at fault, and nothing of a request's values is ever in there. Unknown fields are errors.
@@ -43,6 +45,28 @@ only to what was seen, else 412.
 but has its first answer, with ``Idempotency-Replayed: true`` and without what is shown only once. The last
 1,000 of each caller are kept. If the gateway or the database died in between, the answer is 409: look before
 you try with another key.
+"""
+
+
+ROLES_HEAD = """\
+.. Written by docs/api.py from the routes in voidllm/admin/; do not edit.
+
+Who may do what
+===============
+
+*Roles* are per organisation: ``member``, ``org_admin``; and per team: ``member``, ``team_admin``.
+Administrators of an organisation lead each of its teams. ``system_admin`` is a user of the installation
+and stands above all. Each role may do what the ones below it may. A team's key acts as a ``team_admin`` of
+its team; a service account's as an ``org_admin``, or as a ``team_admin`` if it belongs to a team. Nobody acts
+on, or makes a key for, somebody of a higher role.
+
+*Scopes* are what a key is for: ``inference``, ``admin:read``, ``admin:write``. None includes another. A
+session has all of them.
+
+Whoever is outside of the organisation or the team that a route is about is told that there is no such thing
+(404), and whoever is inside with too low a role that it is forbidden (403). What the last column calls the
+caller's own is checked thing by thing. Every route is tried with each of these roles, from two organisations,
+by ``tests/admin/test_roles.py``, which compares all that is stored before and after.
 """
 
 
@@ -89,9 +113,9 @@ def details(route: Route) -> Iterator[str]:
 def page() -> str:
     """Give the whole page."""
     every = (*ROUTES, *OPERATORS)
-    parts = [HEAD, "\nWho may do what\n---------------\n\n", *table(every)]
+    parts = [HEAD]
     for resource in dict.fromkeys(route.resource for route in every):
-        parts.append(f"\n{resource.capitalize()}\n{'-' * len(resource)}\n")
+        parts.append(f"\n{_title(resource)}\n{'-' * len(resource)}\n")
         for route in every:
             if route.resource == resource:
                 parts += details(route)
@@ -101,5 +125,20 @@ def page() -> str:
     return "".join(parts).rstrip() + "\n"
 
 
+def roles() -> str:
+    """Give the page of roles."""
+    parts = [ROLES_HEAD]
+    every = (*ROUTES, *OPERATORS)
+    for resource in dict.fromkeys(route.resource for route in every):
+        about = tuple(route for route in every if route.resource == resource)
+        parts += [f"\n{_title(resource)}\n{'-' * len(resource)}\n\n", *table(about)]
+    return "".join(parts).rstrip() + "\n"
+
+
+def _title(resource: str) -> str:
+    return resource.replace("-", " ").capitalize()
+
+
 if __name__ == "__main__":
     PAGE.write_text(page())
+    ROLES.write_text(roles())

@@ -39,6 +39,13 @@ class DocsTests(unittest.SynchronousTestCase):
         same = run(sys.executable, "-c", code, cwd=REPOSITORY) == written
         self.assertTrue(same, "run: python docs/api.py")
 
+    def test_roles_page(self) -> None:
+        """The page of roles is what the routes declare."""
+        code = "import sys; sys.path.insert(0, 'docs'); from api import roles; print(roles(), end='')"
+        written = (REPOSITORY / "docs" / "roles.rst").read_text()
+        same = run(sys.executable, "-c", code, cwd=REPOSITORY) == written
+        self.assertTrue(same, "run: python docs/api.py")
+
     def test_shipped_configurations(self) -> None:
         """The configurations of the clone and of the .deb are right, and both hold ``demo``."""
         for file in ("etc/voidllm.yaml", "debian/voidllm.yaml"):
