@@ -58,6 +58,26 @@ class LimiterContract(Base):
         self.assertEqual(self.limiter.headers(reservation, self.now_ms), ())
         self.assertEqual(len(self.limiter), 0)
 
+    def test_used(self) -> None:
+        """What is used up now can be asked for, and asking uses up nothing."""
+        key = scope(
+            requests_per_minute=9,
+            tokens_per_minute=99,
+            requests_per_day=9,
+            tokens_per_day=99,
+            tokens_per_month=99,
+        )
+        self.assertEqual(self.limiter.used(key, self.now_ms), (0, 0, 0, 0, 0))
+        first = self._reserve(key, tokens=10)
+        self._reserve(key, tokens=5)
+        self.assertEqual(self.limiter.used(key, self.now_ms), (2, 15, 2, 15, 15))
+        self.limiter.settle(first, 1, self.now_ms)
+        self.assertEqual(self.limiter.used(key, self.now_ms), (2, 6, 2, 6, 6))
+        self.now_ms += 61_000
+        self.assertEqual(self.limiter.used(key, self.now_ms), (0, 0, 2, 6, 6))
+        self.now_ms += DAY_MS
+        self.assertEqual(self.limiter.used(key, self.now_ms)[:4], (0, 0, 0, 0))
+
     def test_each_scope_its_own_number(self) -> None:
         """An organisation is not held to the number of one of its keys."""
         small, org = scope(requests_per_minute=1), scope("org", requests_per_minute=3)
