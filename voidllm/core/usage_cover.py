@@ -69,9 +69,12 @@ def cover_hours(since_ms: int, until_ms: int, now_ms: int, zone: tzinfo, *, by_d
     return Cover(first, until, hours=tuple(pieces))
 
 
-def cover(since_ms: int, until_ms: int, now_ms: int, zone: tzinfo, *, months: bool) -> Cover:
+def cover(
+    since_ms: int, until_ms: int, now_ms: int, zone: tzinfo, *, hours: bool = True, months: bool = True
+) -> Cover:
     """Cover a span by as few periods as possible; its ends are rounded outwards.
 
+    :param hours: whether there are hours for the ends of it.
     :param months: whether whole months may stand for their days.
     """
     until_ms = max(until_ms, since_ms + 1)
@@ -80,23 +83,23 @@ def cover(since_ms: int, until_ms: int, now_ms: int, zone: tzinfo, *, months: bo
     kept_ms = hours_since_ms(now_ms, zone)
     begins, ends = midnight_ms(first, zone), midnight_ms(last + timedelta(1), zone)
     # What is behind now does not count against a day, because nothing has happened there.
-    cut_first = since_ms > begins and since_ms >= kept_ms
-    cut_last = until_ms < ends and until_ms <= now_ms and until_ms > kept_ms
+    cut_first = hours and since_ms > begins and since_ms >= kept_ms
+    cut_last = hours and until_ms < ends and until_ms <= now_ms and until_ms > kept_ms
     since = hour_ms(since_ms, zone) if cut_first else begins
     until = hour_ms(until_ms - 1, zone) + HOUR_MS if cut_last else ends
-    hours: list[Piece] = []
+    ends_in: list[Piece] = []
     if cut_first:
         end = until if first == last else midnight_ms(first + timedelta(1), zone)
-        hours.append(Piece(since, end - 1, number(first)))
+        ends_in.append(Piece(since, end - 1, number(first)))
         first += timedelta(1)
     if cut_last and first <= last:
-        hours.append(Piece(midnight_ms(last, zone), until - 1, number(last)))
+        ends_in.append(Piece(midnight_ms(last, zone), until - 1, number(last)))
         last -= timedelta(1)
     days, whole = _split(first, last, today) if months else ([(first, last)], [])
     return Cover(
         since,
         until,
-        tuple(hours),
+        tuple(ends_in),
         tuple(Piece(number(a), number(b)) for a, b in days if a <= b),
         tuple(Piece(a, b) for a, b in whole),
     )

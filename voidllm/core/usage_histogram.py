@@ -9,15 +9,18 @@ from __future__ import annotations
 from bisect import bisect_right
 from typing import Sequence
 
-#: Upper bounds of durations in milliseconds, each about one and a half times the one before; what
-#: lasts longer than the last is in a span of its own.
-DURATION_BOUNDS = (
-    *(5, 10, 20, 35, 50, 75, 100, 150, 200, 300, 400, 600, 800, 1200),
-    *(1800, 2500, 4000, 6000, 9000, 15_000, 25_000, 45_000, 90_000),
+#: Upper bounds of latencies in milliseconds, each about one and a half times the one before where
+#: most replies are; what is above the last is in a span of its own.
+LATENCY_BOUNDS = (
+    *(10, 25, 50, 100, 150, 250, 400, 650, 1000),
+    *(1500, 2500, 4000, 6500, 10_000, 17_000, 30_000, 60_000),
 )
 
+#: Upper bounds of the time to the first token, in milliseconds.
+TTFT_BOUNDS = (25, 50, 100, 150, 250, 400, 650, 1000, 1500, 2500, 4000, 8000, 20_000)
+
 #: Upper bounds of tokens a second.
-SPEED_BOUNDS = (1, 2, 4, 7, 10, 15, 20, 30, 40, 55, 75, 100, 150, 250, 500)
+SPEED_BOUNDS = (5, 10, 20, 30, 45, 65, 100, 150, 300)
 
 
 def bucket(bounds: Sequence[int], value: float) -> int:

@@ -54,10 +54,18 @@ def cover_of(query: UsageQuery) -> Cover:
     columns = tuple(name for name in map(_column, names) if name not in PERIODS)
     try:
         if "hour" in query.group_by:
+            if rollup_for(columns, HOUR) is None:
+                raise StoreRejected("usage is not told apart like that by hours")
             by_day = "day" in query.group_by or "month" in query.group_by
             return cover_hours(query.since_ms, query.until_ms, query.now_ms, zone, by_day=by_day)
-        months = "day" not in query.group_by and months_for(columns)
-        return cover(query.since_ms, query.until_ms, query.now_ms, zone, months=months)
+        return cover(
+            query.since_ms,
+            query.until_ms,
+            query.now_ms,
+            zone,
+            hours=rollup_for(columns, HOUR) is not None,
+            months="day" not in query.group_by and months_for(columns),
+        )
     except (OverflowError, ValueError):
         raise StoreRejected("usage of such a time cannot be told") from None
 
@@ -107,6 +115,7 @@ def _part(
     filters = [(_column(name), wanted) for name, wanted in query.where]
     told = {name for name in groups if name not in PERIODS} | {name for name, _ in filters}
     rollup = rollup_for(told, grain)
+    assert rollup is not None
     conditions = ["g.rollup = ?"]
     values: list[object] = [rollup.number]
     for column, wanted in filters:

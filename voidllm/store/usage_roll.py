@@ -13,7 +13,7 @@ import ujson
 
 from voidllm.core.usage_cover import HOURS_KEPT_MS
 from voidllm.core.usage_days import DAY_MS, HOUR_MS, spans
-from voidllm.core.usage_histogram import DURATION_BOUNDS, SPEED_BOUNDS
+from voidllm.core.usage_histogram import LATENCY_BOUNDS, SPEED_BOUNDS, TTFT_BOUNDS
 from voidllm.store.dialect import Dialect
 from voidllm.store.partitions import AHEAD_DAYS, PAST_DAYS
 from voidllm.store.statements import Op, Query, q
@@ -33,7 +33,7 @@ from voidllm.store.usage_rollups import (
 )
 
 #: Events of one transaction.
-ROWS = 4096
+ROWS = 8192
 
 #: Tags of one organisation and day that are told apart.
 MOST_TAGS = 1000
@@ -74,8 +74,7 @@ def roll(dialect: Dialect, now_ms: int, rows: int = ROWS) -> Op[int]:
             yield Query(_tags_insert(dialect.name), (local, MOST_TAGS))
         with_tags = bool(tagged)
         yield Query(_groups_insert(dialect.name, with_tags))
-        hourly = sum(HOUR in one.grains for one in _wanted(with_tags))
-        yield Query(_sums_insert(dialect.name, with_tags), (local, *[now_ms - _HOURS_MS] * hourly))
+        yield Query(_sums_insert(dialect.name, with_tags), (local, now_ms - _HOURS_MS))
         yield Query(_COUNTED)
     yield Query("DELETE FROM usage_pending AS p WHERE p.taken = 1")
     return int(count)
@@ -214,8 +213,8 @@ def _groups_insert(dialect: str, tags: bool) -> str:
 def _sums_insert(dialect: str, tags: bool) -> str:
     dimensions = ", ".join(_dimension(name) for name, _ in PLAIN)
     adds = ", ".join(f"{_ADDS.get(name, f'e.{name}')} AS {name}" for name in SUMS)
-    latency = _place("e.duration_ms", DURATION_BOUNDS)
-    ttft = f"CASE WHEN e.ttft_ms IS NOT NULL THEN {_place('e.ttft_ms', DURATION_BOUNDS)} END"
+    latency = _place("e.duration_ms", LATENCY_BOUNDS)
+    ttft = f"CASE WHEN e.ttft_ms IS NOT NULL THEN {_place('e.ttft_ms', TTFT_BOUNDS)} END"
     speed = f"CASE WHEN {_HAS_SPEED} THEN {_place(_SPEED_VALUE, SPEED_BOUNDS)} END"
     started = "(e.started_ms + coalesce(l.offset_ms, 0))"
     common = [
@@ -227,22 +226,25 @@ def _sums_insert(dialect: str, tags: bool) -> str:
     parts = []
     for one in reversed(_wanted(tags)):
         common.append(f"c_{one.name} AS MATERIALIZED ({_added_up(dialect, one)})")
-        for grain in sorted(one.grains):
-            period = {HOUR: "r.hour", DAY: "r.day"}.get(grain, "r.day / 100")
-            only = " WHERE r.hour >= ?" if grain == HOUR else ""
-            parts.append(f"SELECT {_as_group(one, 'r')}, {period}, {_ALL} FROM c_{one.name} r{only}")  # noqa: S608
-    named = ", ".join(("rollup", *GROUP, "period", *SUMS, *BUCKETS))
+        parts.append(f"SELECT {_as_group(one, 'r')}, r.hour, r.day, {_ALL} FROM c_{one.name} r")  # noqa: S608
+    named = ", ".join(("rollup", *GROUP, "hour", "day", *SUMS, *BUCKETS))
+    grains = ", ".join(f"({one.number}, '{grain}')" for one in _wanted(tags) for grain in sorted(one.grains))
+    period = f"CASE x.grain WHEN '{HOUR}' THEN r.hour WHEN '{DAY}' THEN r.day ELSE r.day / 100 END"
     same = " AND ".join(f"g.{name} = r.{name}" for name in ("rollup", *GROUP))
-    sums = ", ".join(f"sum(r.{name})" for name in (*SUMS, *BUCKETS))
+    sums, grouped = ", ".join(f"r.{name}" for name in (*SUMS, *BUCKETS)), ""
+    if dialect == "postgres":
+        # It refuses to update a row twice in one statement; SQLite does, and is spared the sorting.
+        sums = ", ".join(f"sum(r.{name})" for name in (*SUMS, *BUCKETS))
+        grouped = " GROUP BY 1, 2 ORDER BY 1, 2"
     grown = ", ".join(f"{name} = s.{name} + excluded.{name}" for name in SUMS)
     filled = ", ".join(
         f"{name} = coalesce(s.{name} + excluded.{name}, s.{name}, excluded.{name})" for name in BUCKETS
     )
     return (
-        f"WITH {', '.join(common)}, r ({named}) AS ({' UNION ALL '.join(parts)})"  # noqa: S608
-        f" INSERT INTO usage_sums AS s (group_id, period, {_ALL})"
-        f" SELECT g.id, r.period, {sums} FROM r CROSS JOIN usage_groups g WHERE {same}"
-        f" GROUP BY g.id, r.period ORDER BY g.id, r.period"
+        f"WITH {', '.join(common)}, r ({named}) AS ({' UNION ALL '.join(parts)}),"  # noqa: S608
+        f" x (rollup, grain) AS (VALUES {grains}) INSERT INTO usage_sums AS s (group_id, period, {_ALL})"
+        f" SELECT g.id, {period}, {sums} FROM r CROSS JOIN usage_groups g CROSS JOIN x"
+        f" WHERE {same} AND x.rollup = r.rollup AND (x.grain <> '{HOUR}' OR r.hour >= ?){grouped}"
         f" ON CONFLICT (group_id, period) DO UPDATE SET {grown}, {filled}"
     )
 

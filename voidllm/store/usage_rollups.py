@@ -10,7 +10,7 @@ from typing import Iterable
 
 from attrs import frozen
 
-from voidllm.core.usage_histogram import DURATION_BOUNDS, SPEED_BOUNDS
+from voidllm.core.usage_histogram import LATENCY_BOUNDS, SPEED_BOUNDS, TTFT_BOUNDS
 
 HOUR, DAY, MONTH = "hour", "day", "month"
 
@@ -59,16 +59,20 @@ class Rollup:
         return set(columns) <= {*self.columns}
 
 
-#: Those with the fewest rows come first; each after the one that it is made of, read backwards.
+#: Those with the fewest rows come first, and each before the one that it is made of. Few of them have
+#: statuses: there are few errors, of many kinds, so that every kind is nearly as many rows as all else.
 ROLLUPS = (
-    Rollup(1, "model", "team_model", ("org_id", *_MODEL, "status"), frozenset({HOUR, DAY})),
-    Rollup(2, "team", "key", ("org_id", "team_id", "status"), frozenset({HOUR, DAY})),
-    Rollup(3, "key", "detail", ("org_id", *_OWNER, "status"), frozenset({DAY, MONTH})),
-    Rollup(4, "team_model", "detail", ("org_id", "team_id", *_MODEL, "status"), frozenset({DAY, MONTH})),
-    Rollup(5, "detail", None, _EVERYTHING, frozenset({HOUR, DAY, MONTH})),
-    Rollup(6, "tag_model", "tag", ("org_id", *_MODEL, "status", "tag"), frozenset({DAY})),
-    Rollup(7, "tag_team", "tag", ("org_id", "team_id", "status", "tag"), frozenset({DAY})),
-    Rollup(8, "tag", None, (*_EVERYTHING, "tag"), frozenset({HOUR, DAY, MONTH})),
+    Rollup(1, "model", "team_model_status", ("org_id", *_MODEL, "status"), frozenset({HOUR, DAY})),
+    Rollup(2, "team", "team_model_status", ("org_id", "team_id", "status"), frozenset({HOUR, DAY})),
+    Rollup(3, "owner", "owner_model", ("org_id", *_OWNER), frozenset({DAY, MONTH})),
+    Rollup(4, "team_model", "team_model_status", ("org_id", "team_id", *_MODEL), frozenset({DAY, MONTH})),
+    Rollup(5, "team_model_status", "detail", ("org_id", "team_id", *_MODEL, "status"), frozenset({MONTH})),
+    Rollup(6, "owner_model", "detail", ("org_id", *_OWNER, *_MODEL), frozenset({MONTH})),
+    Rollup(7, "detail", None, _EVERYTHING, frozenset({HOUR, DAY, MONTH})),
+    Rollup(8, "tag_model", "tag", ("org_id", *_MODEL, "status", "tag"), frozenset({HOUR, DAY})),
+    Rollup(9, "tag_team", "tag", ("org_id", "team_id", "status", "tag"), frozenset({HOUR, DAY})),
+    Rollup(10, "tag_owner", "tag", ("org_id", *_OWNER, "tag"), frozenset({DAY, MONTH})),
+    Rollup(11, "tag", None, (*_EVERYTHING, "tag"), frozenset({DAY, MONTH})),
 )
 
 #: The sums that every row has.
@@ -97,20 +101,25 @@ def _counts(name: str, bounds: tuple[int, ...]) -> tuple[str, ...]:
     return tuple(f"{name}_{place:02d}" for place in range(len(bounds) + 1))
 
 
-LATENCY = _counts("latency", DURATION_BOUNDS)
-TTFT = _counts("ttft", DURATION_BOUNDS)
+LATENCY = _counts("latency", LATENCY_BOUNDS)
+TTFT = _counts("ttft", TTFT_BOUNDS)
 SPEED = _counts("speed", SPEED_BOUNDS)
 
 #: The counts of the three histograms; NULL for none.
 BUCKETS = (*LATENCY, *TTFT, *SPEED)
 
 
-def rollup_for(columns: Iterable[str], grain: str) -> Rollup:
-    """Give the smallest roll-up with a grain that tells ``columns`` apart."""
+def rollup_for(columns: Iterable[str], grain: str) -> Rollup | None:
+    """Give the smallest roll-up with a grain that tells ``columns`` apart; not all have hours."""
     wanted = tuple(columns)
-    return next(one for one in ROLLUPS if grain in one.grains and one.answers(wanted))
+    return next((one for one in ROLLUPS if grain in one.grains and one.answers(wanted)), None)
 
 
 def months_for(columns: Iterable[str]) -> bool:
-    """Say whether months are worth their while: whether the smallest roll-up with days has them."""
-    return MONTH in rollup_for(columns, DAY).grains
+    """Say whether months spare rows; the roll-ups whose days are few have none."""
+    wanted = tuple(columns)
+    days = rollup_for(wanted, DAY)
+    return days is not None and days.number not in _FEW
+
+
+_FEW = frozenset(one.number for one in ROLLUPS if HOUR in one.grains and one.of is not None)

@@ -55,15 +55,11 @@ CREATE TABLE usage_sums (
     latency_00 bigint, latency_01 bigint, latency_02 bigint, latency_03 bigint, latency_04 bigint,
     latency_05 bigint, latency_06 bigint, latency_07 bigint, latency_08 bigint, latency_09 bigint,
     latency_10 bigint, latency_11 bigint, latency_12 bigint, latency_13 bigint, latency_14 bigint,
-    latency_15 bigint, latency_16 bigint, latency_17 bigint, latency_18 bigint, latency_19 bigint,
-    latency_20 bigint, latency_21 bigint, latency_22 bigint, latency_23 bigint, ttft_00 bigint,
-    ttft_01 bigint, ttft_02 bigint, ttft_03 bigint, ttft_04 bigint, ttft_05 bigint, ttft_06 bigint,
-    ttft_07 bigint, ttft_08 bigint, ttft_09 bigint, ttft_10 bigint, ttft_11 bigint, ttft_12 bigint,
-    ttft_13 bigint, ttft_14 bigint, ttft_15 bigint, ttft_16 bigint, ttft_17 bigint, ttft_18 bigint,
-    ttft_19 bigint, ttft_20 bigint, ttft_21 bigint, ttft_22 bigint, ttft_23 bigint, speed_00 bigint,
-    speed_01 bigint, speed_02 bigint, speed_03 bigint, speed_04 bigint, speed_05 bigint,
-    speed_06 bigint, speed_07 bigint, speed_08 bigint, speed_09 bigint, speed_10 bigint,
-    speed_11 bigint, speed_12 bigint, speed_13 bigint, speed_14 bigint, speed_15 bigint,
+    latency_15 bigint, latency_16 bigint, latency_17 bigint, ttft_00 bigint, ttft_01 bigint,
+    ttft_02 bigint, ttft_03 bigint, ttft_04 bigint, ttft_05 bigint, ttft_06 bigint, ttft_07 bigint,
+    ttft_08 bigint, ttft_09 bigint, ttft_10 bigint, ttft_11 bigint, ttft_12 bigint, ttft_13 bigint,
+    speed_00 bigint, speed_01 bigint, speed_02 bigint, speed_03 bigint, speed_04 bigint,
+    speed_05 bigint, speed_06 bigint, speed_07 bigint, speed_08 bigint, speed_09 bigint,
     PRIMARY KEY (group_id, period)
 ) WITH (fillfactor = 80);
 

@@ -55,16 +55,12 @@ CREATE TABLE usage_sums (
     latency_00 INTEGER, latency_01 INTEGER, latency_02 INTEGER, latency_03 INTEGER, latency_04 INTEGER,
     latency_05 INTEGER, latency_06 INTEGER, latency_07 INTEGER, latency_08 INTEGER, latency_09 INTEGER,
     latency_10 INTEGER, latency_11 INTEGER, latency_12 INTEGER, latency_13 INTEGER, latency_14 INTEGER,
-    latency_15 INTEGER, latency_16 INTEGER, latency_17 INTEGER, latency_18 INTEGER, latency_19 INTEGER,
-    latency_20 INTEGER, latency_21 INTEGER, latency_22 INTEGER, latency_23 INTEGER, ttft_00 INTEGER,
-    ttft_01 INTEGER, ttft_02 INTEGER, ttft_03 INTEGER, ttft_04 INTEGER, ttft_05 INTEGER,
-    ttft_06 INTEGER, ttft_07 INTEGER, ttft_08 INTEGER, ttft_09 INTEGER, ttft_10 INTEGER,
-    ttft_11 INTEGER, ttft_12 INTEGER, ttft_13 INTEGER, ttft_14 INTEGER, ttft_15 INTEGER,
-    ttft_16 INTEGER, ttft_17 INTEGER, ttft_18 INTEGER, ttft_19 INTEGER, ttft_20 INTEGER,
-    ttft_21 INTEGER, ttft_22 INTEGER, ttft_23 INTEGER, speed_00 INTEGER, speed_01 INTEGER,
-    speed_02 INTEGER, speed_03 INTEGER, speed_04 INTEGER, speed_05 INTEGER, speed_06 INTEGER,
-    speed_07 INTEGER, speed_08 INTEGER, speed_09 INTEGER, speed_10 INTEGER, speed_11 INTEGER,
-    speed_12 INTEGER, speed_13 INTEGER, speed_14 INTEGER, speed_15 INTEGER,
+    latency_15 INTEGER, latency_16 INTEGER, latency_17 INTEGER, ttft_00 INTEGER, ttft_01 INTEGER,
+    ttft_02 INTEGER, ttft_03 INTEGER, ttft_04 INTEGER, ttft_05 INTEGER, ttft_06 INTEGER,
+    ttft_07 INTEGER, ttft_08 INTEGER, ttft_09 INTEGER, ttft_10 INTEGER, ttft_11 INTEGER,
+    ttft_12 INTEGER, ttft_13 INTEGER, speed_00 INTEGER, speed_01 INTEGER, speed_02 INTEGER,
+    speed_03 INTEGER, speed_04 INTEGER, speed_05 INTEGER, speed_06 INTEGER, speed_07 INTEGER,
+    speed_08 INTEGER, speed_09 INTEGER,
     PRIMARY KEY (group_id, period)
 ) STRICT, WITHOUT ROWID;
 
