@@ -48,6 +48,10 @@ class Rotating:
         """Ask the one that reserved."""
         return self._owner(reservation).headers(reservation, now_ms)
 
+    def used(self, scope: Scope, now_ms: int) -> tuple[int, ...]:
+        """Ask the last one, whoever counted."""
+        return self.limiters[-1].used(scope, now_ms)
+
     def rebuild(
         self, usages: Iterable[Any], now_ms: int, events: Iterable[Any] = (), wanted: Any = None
     ) -> None:
