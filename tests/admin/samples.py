@@ -57,6 +57,7 @@ def samples() -> dict[str, Sample]:
         samples_keys,
         samples_models,
         samples_plain,
+        samples_sso,
         samples_tenants,
     )
 
@@ -68,6 +69,7 @@ def samples() -> dict[str, Sample]:
         samples_keys,
         samples_models,
         samples_plain,
+        samples_sso,
         samples_tenants,
     ):
         found |= module.SAMPLES

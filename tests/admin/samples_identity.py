@@ -47,7 +47,7 @@ async def with_password(case: Any) -> Parts:
     return {}
 
 
-async def _factor(case: Any, user_id: str, confirmed: int | None) -> str:
+async def a_factor(case: Any, user_id: str, confirmed: int | None) -> str:
     secret = new_secret(os.urandom)
     sealed = case.context.secrets.seal(secret, "totp", "secret", user_id)
     await case.store.write(
@@ -63,17 +63,17 @@ async def _factor(case: Any, user_id: str, confirmed: int | None) -> str:
 
 async def unconfirmed(case: Any) -> Parts:
     await _afresh(case)
-    return {"code": await _factor(case, case.admin.id, None)}
+    return {"code": await a_factor(case, case.admin.id, None)}
 
 
 async def confirmed(case: Any) -> Parts:
     await _afresh(case)
-    return {"code": await _factor(case, case.admin.id, NOW)}
+    return {"code": await a_factor(case, case.admin.id, NOW)}
 
 
 async def somebody_with_factor(case: Any) -> Parts:
     made = await person(case)
-    await _factor(case, made["user_id"], NOW)
+    await a_factor(case, made["user_id"], NOW)
     return made
 
 
@@ -124,7 +124,7 @@ async def _wrong(case: Any, route: Any) -> None:
 
 async def _without_code(case: Any, route: Any) -> None:
     made = await somebody(case)
-    await _factor(case, made["user_id"], NOW)
+    await a_factor(case, made["user_id"], NOW)
     await case.send(route, parts=made, who="")
 
 

@@ -181,6 +181,7 @@ ROUTES = (
         tenant="none",
         query=Returned,
         status=302,
+        stored=False,
         description=_WORDS,
     ),
 )
