@@ -53,6 +53,11 @@ class DataPlane:
         self._core: ProxyCore | None = None
         self._draining = False
 
+    @property
+    def busy(self) -> bool:
+        """Whether requests are being answered."""
+        return self.gate is not None and self.gate.in_flight > 0
+
     def open(self, limiter: Any, journal: Journal, digester: KeyDigester, settings: ProxySettings) -> None:
         """Answer requests from now on, by the holder's snapshots.
 

@@ -135,6 +135,7 @@ class GatewayService(Service):
             metrics_token=config.metrics.token or "",
             trusted_proxies=settings.trusted_proxies,
             refresh=workers.refresh if workers else None,
+            busy=lambda: gateway.plane.busy,
         )
         site = StrictSite(world, root, settings, gateway.plane.door.welcome)
         front: Any = site

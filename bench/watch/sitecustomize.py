@@ -8,8 +8,8 @@ import time
 
 
 def _watch(folder: str) -> None:
-    # Unbuffered, because workers end without a word.
-    file = open(os.path.join(folder, str(os.getpid())), "ab", buffering=0)
+    # Open until the process ends, and unbuffered, because workers end without a word.
+    file = open(os.path.join(folder, str(os.getpid())), "ab", buffering=0)  # noqa: SIM115
     begun = used = 0.0
 
     def noted(phase: str, info: dict[str, int]) -> None:

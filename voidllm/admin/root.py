@@ -13,6 +13,7 @@ from voidllm.admin.browsers import protect
 from voidllm.admin.context import AdminContext
 from voidllm.admin.probes import Health, MetricsResource, Readiness
 from voidllm.admin.replies import nothing_here, refuse, wrong_method
+from voidllm.admin.turns import Turns
 from voidllm.core.errors import Refusal
 from voidllm.core.world import World
 from voidllm.http.clientaddr import TrustedProxies
@@ -47,6 +48,7 @@ def make_root(
     metrics_token: str,
     trusted_proxies: Any,
     refresh: Callable[[], Deferred[Any]] | None = None,
+    busy: Callable[[], bool] | None = None,
 ) -> Resource:
     """Build the tree.
 
@@ -58,6 +60,7 @@ def make_root(
     :param metrics_token: see :class:`~voidllm.admin.probes.MetricsResource`.
     :param trusted_proxies: networks whose ``X-Forwarded-For`` is believed.
     :param refresh: see :class:`~voidllm.admin.probes.MetricsResource`.
+    :param busy: see :class:`~voidllm.admin.turns.Turns`; without it nobody waits.
     """
 
     def make() -> Any:
@@ -76,7 +79,8 @@ def make_root(
     ):
         root.putChild(name, Leaf(leaf))
     root.putChild(b"v1", proxy)
-    root.putChild(b"api", LazyApp(make, trusted))
+    turns = None if busy is None else Turns(world.reactor, busy)
+    root.putChild(b"api", LazyApp(make, trusted, turns))
     return root
 
 
@@ -132,12 +136,16 @@ class LazyApp(Resource):
 
     :param make: builds it; a ``Refusal`` that it raises is the answer, and it is called again.
     :param trusted: proxies that say whether a request came over TLS.
+    :param turns: says whose turn it is.
     """
 
     isLeaf = True
 
-    def __init__(self, make: Callable[[], Any], trusted: TrustedProxies | None = None) -> None:
+    def __init__(
+        self, make: Callable[[], Any], trusted: TrustedProxies | None = None, turns: Turns | None = None
+    ) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
+        self._turns = turns
         self._make = make
         self._trusted = trusted or TrustedProxies()
         self._app: Any = None
@@ -150,6 +158,22 @@ class LazyApp(Resource):
                 self._app = self._make()
             except Refusal as refusal:
                 return refuse(request, refusal)
+        if self._turns is None:
+            return render_app(self._app, request)
+        return self._turns.render(request, _App(self._app))
+
+
+class _App(Resource):
+    """The application as a resource, whatever path led here."""
+
+    isLeaf = True
+
+    def __init__(self, app: Any) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self._app = app
+
+    def render(self, request: Any) -> Any:
+        """Hand one request to the application."""
         return render_app(self._app, request)
 
 
