@@ -19,6 +19,9 @@ SEEN: set[tuple[str, int, str]] = set()
 def route_of(method: str, path: str, routes: tuple[Route, ...]) -> Route | None:
     """Find the route that a request is for."""
     plain = path.partition("?")[0]
+    if any(route.path == plain for route in routes):
+        # A path in so many words is nobody else's.
+        return next((one for one in routes if (one.method, one.path) == (method, plain)), None)
     for route in routes:
         pattern = re.sub(r"\\{\w+\\}", "[^/]+", re.escape(route.path))
         if route.method == method and re.fullmatch(pattern, plain):

@@ -187,6 +187,25 @@ class Models(ModelCase):
             _, _, page = await self.call("GET", f"/api/v1/models?{query}")
             self.assertEqual([one["name"] for one in page["data"]], names, query)
 
+    async def test_sent_again(self) -> None:
+        """The same request sent again has the same answer, tag and all, and makes nothing."""
+        body = {"name": "m", "provider": "custom", "base_url": UP, "api_key": CANARY}
+        sent = [await self.call("POST", "/api/v1/models", body, **{"idempotency-key": "k"}) for _ in range(2)]
+        self.assertEqual([status for status, _, _ in sent], [201, 201])
+        self.assertEqual(sent[0][2], sent[1][2])
+        self.assertEqual(sent[0][1]["etag"], sent[1][1]["etag"])
+        self.assertEqual(len(await self.store.read(store_models.all_models)), 1)
+
+    async def test_paths_in_so_many_words(self) -> None:
+        """A path that looks like a model's is not taken for one, whatever the method."""
+        for method, path, allowed in (
+            ("GET", "test-connection", "POST"),
+            ("DELETE", "health", "GET, HEAD"),
+            ("OPTIONS", "health", "GET, HEAD"),
+        ):
+            status, headers, _ = await self.call(method, f"/api/v1/models/{path}")
+            self.assertEqual((status, headers["allow"]), (405, allowed))
+
     async def test_two_writers(self) -> None:
         """Changes that meet are both there."""
         made = await self.make()

@@ -14,7 +14,7 @@ from voidllm.admin.access import ANYBODY, Actor
 from voidllm.admin.clients import client_of
 from voidllm.admin.context import AdminContext
 from voidllm.admin.identify import identify as by_credential
-from voidllm.admin.replies import answer_failure, body_of, header_of, not_modified, reply
+from voidllm.admin.replies import answer_failure, body_of, header_of, not_modified, reply, wrong_method
 from voidllm.admin.streaming import Stream, send
 
 if TYPE_CHECKING:
@@ -27,6 +27,7 @@ __all__ = ["AdminContext", "Identify", "make_app"]
 #: Says who sent a request, or raises a Refusal.
 Identify = Callable[[Any], Awaitable[Actor]]
 
+_METHODS = ("DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT")
 _PART = re.compile(r"\{(\w+)\}")
 
 
@@ -48,13 +49,34 @@ def make_app(
     app.url_map.strict_slashes = False
     app.url_map.merge_slashes = False
     who = identify if identify is not None else partial(by_credential, context)
-    for route in (*ROUTES, *(OPERATORS if for_operators else ())):
+    routes = (*ROUTES, *(OPERATORS if for_operators else ()))
+    for route in routes:
         _serve(app, context, who, route)
+    _close(app, routes)
     add_viewer(app, context)
     # typing note: Klein's own annotation of the handler's result leaves out plain bytes.
     handle: Any = app.handle_errors(Exception)
     handle(answer_failure)
     return app
+
+
+def _close(app: Any, routes: tuple[Route, ...]) -> None:
+    """Keep what a path in so many words does not take from whatever serves others that look like it."""
+    methods: dict[str, set[str]] = {}
+    for route in routes:
+        methods.setdefault(route.path, set()).add(route.method)
+    patterns = [re.compile(_PART.sub("[^/]+", path)) for path in methods if "{" in path]
+    for path, allowed in methods.items():
+        if "{" not in path and any(pattern.fullmatch(path) for pattern in patterns):
+            _refuse(app, path, sorted(allowed | ({"HEAD"} if "GET" in allowed else set())))
+
+
+def _refuse(app: Any, path: str, allowed: list[str]) -> None:
+    others = [one for one in _METHODS if one not in allowed]
+
+    @app.route(path, methods=others, endpoint=f"not {path}")  # type: ignore[untyped-decorator]
+    def refuse(request: Any) -> None:
+        raise wrong_method(allowed)
 
 
 def _serve(app: Any, context: AdminContext, identify: Identify, route: Route) -> None:

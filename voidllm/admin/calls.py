@@ -6,8 +6,10 @@ cannot differ.
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any, Callable, Mapping
 
+import msgspec
 from attrs import field, frozen
 from msgspec import Struct
 
@@ -156,9 +158,15 @@ async def _once(
     query = sorted((name.decode("latin-1"), values[0].decode()) for name, values in request.query.items())
     asked = [route.method, route.path, dict(request.path), query, body]
     return await perform_once(
-        context, actor.subject, request.key or "", asked, route.secrets, work, _kept_answer
+        context, actor.subject, request.key or "", asked, route.secrets, work, partial(_kept_answer, route)
     )
 
 
-def _kept_answer(status: int, value: Any) -> Answer:
-    return Answer(status, value, again=True)
+def _kept_answer(route: Route, status: int, value: Any) -> Answer:
+    """Make the answer that was given before, with the tag that the thing had then."""
+    try:
+        tag = etag_of(msgspec.convert(value, route.reply)) if route.tagged else None
+    except msgspec.ValidationError:
+        # An older version of the program gave it.
+        tag = None
+    return Answer(status, value, tag, again=True)
