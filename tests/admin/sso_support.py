@@ -45,7 +45,10 @@ class SSOCase(AdminCase):
         self.ahead_ms = 0
         self.world = evolve(self.world, wall_ms=lambda: time.time_ns() // 1_000_000 + self.ahead_ms)
         self.context = evolve(
-            self.context, world=self.world, secrets=Keyring([bytes(range(32))]), sign_on=SignOn(self.world)
+            self.context,
+            world=self.world,
+            secrets=Keyring([bytes(range(32))]),
+            sign_on=SignOn(self.world, lambda: self.settings),
         )
         self.gateway = f"http://127.0.0.1:{self.port}"
         self.browser = Browser(self.gateway)
@@ -70,7 +73,7 @@ class SSOCase(AdminCase):
 
     def configure(self, provider: Provider | None, networks: tuple[str, ...] = ("127.0.0.0/8",)) -> None:
         """Set what ``settings.sso`` would."""
-        self.context.sign_on.settings = SignOnSettings(
+        self.settings = SignOnSettings(
             provider, self.org.slug, private_networks=tuple(map(ip_network, networks))
         )
 

@@ -8,7 +8,7 @@ from attrs import Factory, field, frozen
 from twisted.internet.defer import Deferred, succeed
 
 from voidllm.admin.refusals import RefusalMeter
-from voidllm.admin.sso_parts import SignOn
+from voidllm.admin.sso_parts import SignOn, settings_of
 from voidllm.auth.passwords import Passwords
 from voidllm.auth.sessions import SessionRules
 from voidllm.config import Config
@@ -28,7 +28,7 @@ def _passwords(context: AdminContext) -> Passwords:
 
 
 def _sign_on(context: AdminContext) -> SignOn:
-    return SignOn(context.world)
+    return SignOn(context.world, lambda: settings_of(context.config(), context.environ))
 
 
 def _refusals(context: AdminContext) -> RefusalMeter:

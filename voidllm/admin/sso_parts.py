@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from typing import Callable, Mapping
+
 from attrs import define, field, frozen
 
 from voidllm.admin.oidc_http import ProxyFor, Reach, direct
 from voidllm.admin.oidc_metadata import Directory
-from voidllm.auth.oidc import Provider, SignOnRefused
+from voidllm.auth.oidc import GroupRule, Provider, SignOnRefused
+from voidllm.auth.roles import MEMBER
+from voidllm.config import Config
+from voidllm.config.proxies import proxy_for
 from voidllm.core.world import World
 from voidllm.http.clientaddr import Network
 
@@ -37,20 +42,60 @@ class SignOnSettings:
         return Reach(networks, self.ca_file or None, self.proxy_for)
 
 
+def settings_of(config: Config, environ: Mapping[str, str]) -> SignOnSettings:
+    """Translate ``settings.sso``.
+
+    :param environ: may name a proxy.
+    """
+    sso, proxy = config.settings.sso, config.upstream.proxy
+
+    def through(scheme: str, host: str, port: int) -> str | None:
+        return proxy_for(
+            f"{scheme}://{host}:{port}" if ":" not in host else f"{scheme}://[{host}]:{port}", proxy, environ
+        )
+
+    provider = Provider(
+        org_id=None,
+        issuer=sso.issuer,
+        client_id=sso.client_id,
+        client_secret=sso.client_secret,
+        redirect_url=sso.redirect_url,
+        scopes=sso.scopes,
+        allowed_domains=tuple(domain.lower() for domain in sso.allowed_domains),
+        auto_provision=sso.auto_provision,
+        # Who leads a team is written with the team.
+        default_role=MEMBER,
+        group_sync=sso.group_sync,
+        group_claim=sso.group_claim,
+        groups=tuple(
+            GroupRule(rule.group, rule.role or None, rule.team or None, rule.team_role)
+            for rule in sso.group_rules
+        ),
+    )
+    own = provider if sso.enabled else None
+    return SignOnSettings(own, sso.default_org, sso.ca_file, sso.private_networks, through)
+
+
 @define(eq=False)
 class SignOn:
     """What sign-ons share.
 
+    :ivar configured: gives the settings as they are now.
     :ivar running: sign-ons that wait for their provider now.
     """
 
     world: World
-    settings: SignOnSettings = SignOnSettings()
+    configured: Callable[[], SignOnSettings]
     directory: Directory = field(init=False)
     running: int = field(default=0, init=False)
 
     def __attrs_post_init__(self) -> None:
         self.directory = Directory(self.world.reactor.seconds)
+
+    @property
+    def settings(self) -> SignOnSettings:
+        """The settings as they are now."""
+        return self.configured()
 
     def enter(self) -> None:
         """Begin to wait for a provider; :meth:`leave` must follow.

@@ -138,7 +138,7 @@ class Settings:
     usage: UsageBuffer = section(UsageBuffer)
     audit: Audit = section(Audit)
     otel: OTel = section(OTel)
-    sso: SSO = section(SSO)
+    sso: SSO = section(SSO, live=True)
     token_counting: TokenCounting = section(TokenCounting)
     soft_limit_threshold: Annotated[float, Range(0, 1)] = key(0.9, "No effect.")
     circuit_breaker: CircuitBreaker = section(CircuitBreaker)
