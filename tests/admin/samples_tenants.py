@@ -119,7 +119,7 @@ async def _last_system_admin(case: Any, route: Any) -> None:
 
 
 async def _last_org_admin(case: Any, route: Any) -> None:
-    path = route.path.format(org_id=case.org.id, user_id=case.users["boss"])
+    path = route.path.format(org_id=case.other.id, user_id=case.users["other_boss"])
     await case.call(route.method, path, {"role": "member"} if route.method == "PATCH" else None)
 
 

@@ -151,6 +151,34 @@ class Organisations(TenantCase):
         shown = await self.done("other_boss", "GET", f"/api/v1/orgs/{self.other.id}")
         self.assertEqual(shown["id"], self.other.id)
 
+    async def test_a_removed_organisation_takes_everything_along(self) -> None:
+        """Teams, programs, memberships, keys and sessions, at once and on record; its people stay."""
+        for name in ("worker", "system", "other_boss"):
+            await self.begin_session(self.users[name])
+        seq = await self.last_audited()
+        await self.mint("root", self.other, user_id=self.admin.id)
+        await self.publish()
+        await self.done("root", "DELETE", f"/api/v1/orgs/{self.org.id}", status=204)
+        keys = ("system", "boss", "lead", "mate", "worker", "other_boss", "root")
+        self.assertEqual(await self.live_keys(*keys), ["other_boss", "root"])
+        names = ("worker", "system", "other_boss")
+        self.assertEqual([await self.sessions_of(self.users[name]) for name in names], [0, 1, 1])
+        for table, column in (("org_memberships", "org_id"), ("team_memberships", "org_id")):
+            left = await self.rows(f"SELECT 1 FROM {table} WHERE {column} = ?", self.org.id)
+            self.assertEqual(left, [], table)
+        self.assertEqual(await self.rows("SELECT 1 FROM teams WHERE deleted_at_ms IS NULL"), [])
+        self.assertEqual(len(await self.rows("SELECT 1 FROM users WHERE deleted_at_ms IS NULL")), 6)
+        kinds = [entry[:2] for entry in await self.audited(seq)]
+        self.assertEqual(kinds[0], ("delete", "org"))
+        self.assertEqual(kinds.count(("revoke", "key")), 5)
+        self.assertEqual(kinds.count(("delete", "membership")), 5)
+        self.assertEqual(kinds.count(("delete", "team")), 1)
+        for who in ("boss", "worker"):
+            self.assertEqual((await self.call("GET", "/api/v1/me", who=who))[0], 401)
+        await self.publish()
+        live = {principal.key_id for principal in self.holder.current.keys.values()}
+        self.assertEqual(live, {self.ids["other_boss"], self.ids["root"]})
+
     async def test_lists(self) -> None:
         """Searched, sorted, and page after page; cursors of another order are refused."""
         ids = {}

@@ -133,7 +133,6 @@ ROUTES = (
         body=NewMember,
         status=201,
         codes=("conflict",),
-        tagged=True,
         example={"user_id": "0199c0de-7a1b-7c3d-8e9f-0123456789ab", "role": "member"},
         description="Of somebody who is there already; an invite asks others. Up to the role org_admin.",
         tag="members",

@@ -37,7 +37,6 @@ ROUTES = (
         body=NewOrg,
         status=201,
         codes=("conflict",),
-        tagged=True,
         example={"name": "Research", "slug": "research", "timezone": "Europe/Berlin"},
     ),
     Route(

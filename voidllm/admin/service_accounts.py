@@ -165,7 +165,6 @@ ROUTES = (
         body=NewAccount,
         status=201,
         codes=("conflict",),
-        tagged=True,
         example={"name": "nightly-batch", "team_id": "search"},
         description="One of a team is made by its members. Keys are made by who administers what it is of.",
         tag="service-accounts",

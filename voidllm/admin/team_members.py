@@ -152,7 +152,6 @@ ROUTES = (
         body=NewTeamMember,
         status=201,
         codes=("conflict",),
-        tagged=True,
         example={"user_id": "0199c0de-7a1b-7c3d-8e9f-0123456789ab", "role": "team_admin"},
         description="Of somebody who belongs to the organisation and stands not above the caller.",
         tag="teams",

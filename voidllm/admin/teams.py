@@ -40,7 +40,6 @@ ROUTES = (
         body=NewTeam,
         status=201,
         codes=("conflict",),
-        tagged=True,
         example={"name": "Search", "slug": "search", "requests_per_minute": 600},
         description="Its limits may not be greater than those of the organisation.",
         tag="teams",

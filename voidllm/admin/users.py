@@ -37,7 +37,6 @@ ROUTES = (
         body=NewUser,
         status=201,
         codes=("not_found", "conflict"),
-        tagged=True,
         example={"email": "ann@example.org", "display_name": "Ann", "org_id": "research"},
         description="An org_admin may give the roles up to org_admin in their own organisation.",
     ),
