@@ -59,6 +59,7 @@ def samples() -> dict[str, Sample]:
         samples_plain,
         samples_sso,
         samples_tenants,
+        samples_usage,
     )
 
     found: dict[str, Sample] = {}
@@ -71,6 +72,7 @@ def samples() -> dict[str, Sample]:
         samples_plain,
         samples_sso,
         samples_tenants,
+        samples_usage,
     ):
         found |= module.SAMPLES
     return found

@@ -4,4 +4,7 @@ from __future__ import annotations
 
 from tests.admin.samples import Sample
 
-SAMPLES = {name: Sample() for name in ("report_usage", "show_config", "describe")}
+SAMPLES = {
+    name: Sample()
+    for name in ("show_config", "describe", "show_settings", "show_system", "show_health")
+}

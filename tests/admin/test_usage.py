@@ -69,7 +69,9 @@ class Reports(AdminCase):
             ("since=soon", "since"),
             ("since=1h&until=2h", "until"),
             ("until=99999-01-01", "until"),
-            ("model=demo", "model"),
+            ("weather=fine", "weather"),
+            ("limit=2000&percentiles=true", "limit"),
+            ("status=ok", "status"),
         ):
             status, _, reply = await self.call("GET", f"/api/v1/usage?{query}")
             self.assertEqual((status, reply["error"]["param"]), (400, param), query)
@@ -80,10 +82,10 @@ class WithoutADatabase(AdminCase):
         """What may be tried again says when."""
         real = self.store
         for error in (StoreUnavailable(), StoreBusy(), StoreTimeout()):
-            self.store.list_keys = lambda *_, error=error: fail(error)
-            status, headers, _ = await self.call("GET", "/api/v1/keys")
+            self.store.usage_report = lambda *_, error=error: fail(error)
+            status, headers, _ = await self.call("GET", "/api/v1/usage")
             self.assertEqual((status, headers["retry-after"]), (503, "1"))
-        del real.list_keys
+        del real.usage_report
 
     async def test_rows_that_do_not_arrive_in_time_are_a_503(self) -> None:
         """A report is never silently incomplete, and nobody waits for ever."""
@@ -102,11 +104,11 @@ class WithoutADatabase(AdminCase):
 
     async def test_a_crash_is_a_500_that_tells_nothing(self) -> None:
         """The error's text reaches neither the client nor the log."""
-        self.store.list_keys = lambda *_: fail(ZeroDivisionError("canary"))
-        status, _, reply = await self.call("GET", "/api/v1/keys")
+        self.store.usage_report = lambda *_: fail(ZeroDivisionError("canary"))
+        status, _, reply = await self.call("GET", "/api/v1/usage")
         self.assertEqual((status, reply["error"]["code"]), (500, "internal_error"))
         self.assertNotIn("canary", str(reply))
-        del self.store.list_keys
+        del self.store.usage_report
 
 
 class Money(SynchronousTestCase):

@@ -9,8 +9,7 @@ from msgspec import structs
 from voidllm.admin.key_shapes import Key, MadeKey
 from voidllm.admin.limit_shapes import shown
 from voidllm.admin.moments import moment, show
-from voidllm.admin.usage_shapes import UsageLine
-from voidllm.store.records import ApiKey, UsageRow
+from voidllm.store.records import ApiKey
 
 _NANO = 1_000_000_000
 
@@ -52,39 +51,3 @@ def dollars(nano: int) -> str:
     whole, rest = divmod(nano, _NANO)
     digits = f"{rest:09d}".rstrip("0")
     return f"{sign}{whole}.{digits}" if digits else f"{sign}{whole}"
-
-
-def usage_view(group_by: tuple[str, ...], row: UsageRow) -> UsageLine:
-    """Show one row of a report; only what it was grouped by is there beside the numbers."""
-    groups: dict[str, Any] = {
-        name: _group(name, value) for name, value in zip(group_by, row.group, strict=True)
-    }
-    return UsageLine(
-        **groups,
-        total_requests=row.total_requests,
-        prompt_tokens=row.prompt_tokens,
-        completion_tokens=row.completion_tokens,
-        total_tokens=row.prompt_tokens + row.completion_tokens,
-        input_tokens=row.input_tokens,
-        cache_read_tokens=row.cache_read_tokens,
-        cache_write_tokens=row.cache_write_tokens,
-        output_tokens=row.output_tokens,
-        reasoning_tokens=row.reasoning_tokens,
-        audio_input_tokens=row.audio_input_tokens,
-        audio_output_tokens=row.audio_output_tokens,
-        cost_nano=row.cost_nano,
-        cost=dollars(row.cost_nano),
-        unpriced_requests=row.unpriced_requests,
-        duration_sum_ms=row.duration_sum_ms,
-        ttft_sum_ms=row.ttft_sum_ms,
-        ttft_count=row.ttft_count,
-    )
-
-
-def _group(name: str, value: str | int) -> str:
-    if name == "hour":
-        return moment(int(value))
-    if name == "day":
-        digits = f"{value:08d}" if isinstance(value, int) else value
-        return f"{digits[:4]}-{digits[4:6]}-{digits[6:]}"
-    return str(value)
