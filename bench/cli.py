@@ -15,7 +15,7 @@ from .harness import Failed
 from .scenarios import SCENARIOS
 
 _UNITS = {"": 1.0, "ms": 0.001, "s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0}
-_NAMES = [*SCENARIOS, "all", "targets"]
+_NAMES = [*SCENARIOS, "all", "targets", "control-plane"]
 #: Shorter runs have blocks without a request in them.
 _SHORTEST_S = 0.5
 
@@ -76,6 +76,9 @@ def _help() -> str:
     width = max(map(len, SCENARIOS))
     rows = [f"  {name:<{width}}  {scenario.summary}" for name, scenario in SCENARIOS.items()]
     rows.append(f"  {'all':<{width}}  the above in order")
+    rows.append(
+        f"  {'control-plane':<{width}}  100,000 keys, changes, and 50 administrators who write at once"
+    )
     rows.append(f"  {'targets':<{width}}  figures for speed and memory beside nginx and their targets")
     return "\n".join(["\b", "Scenarios:", *rows])
 

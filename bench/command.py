@@ -11,6 +11,7 @@ import click
 
 from . import document as documents
 from . import peers
+from .control_plane import ControlPlane
 from .environment import BUSY_MOST, busy, describe, stolen
 from .generator import GeneratorFailed
 from .harness import Failed, must_be_free
@@ -112,6 +113,8 @@ class Command:
         }
         if self.scenario == "targets":
             self._targets(rig)
+        elif self.scenario == "control-plane":
+            self._control_plane(rig)
         else:
             self._scenarios(rig)
         self.environment["cold_start_s"] = rig.cold_start_s
@@ -142,6 +145,18 @@ class Command:
         targets = Targets(rig, effort, self.progress, figures, seed, report.reasons, report.notes)
         try:
             targets.measure()
+            report.complete = True
+        finally:
+            if figures.found:
+                report.results["figures"] = figures.to_json()
+
+    def _control_plane(self, rig: Rig) -> None:
+        seconds, rate = self.options["duration"] or 30.0, self.options["rps"] or 2000.0
+        report = Report("control-plane", rate, seconds)
+        self.reports.append(report)
+        figures = Figures()
+        try:
+            ControlPlane(rig, self.progress, figures, rate, seconds).measure()
             report.complete = True
         finally:
             if figures.found:

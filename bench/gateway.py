@@ -26,6 +26,7 @@ from .harness import (
     venv_program,
     wait_until_served,
 )
+from .pauses import watched
 from .subjects import MODEL
 
 _CONFIG = """\
@@ -64,6 +65,7 @@ class Gateway:
     :ivar workers: ``server.workers``; ``None`` leaves the setting out.
     :ivar pid: of the process that was started; workers are its children.
     :ivar before: words before the command, of a program that runs it.
+    :ivar watch: folder in which its processes note pauses, see :mod:`.pauses`.
     """
 
     folder: Path
@@ -76,6 +78,7 @@ class Gateway:
     pid: int | None = None
     headers: dict[str, str] = field(factory=dict)
     before: tuple[str, ...] = ()
+    watch: Path | None = None
     _process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -137,6 +140,8 @@ class Gateway:
         environ = {**os.environ, "PYTHONPATH": str(ROOT)}
         # An installed gateway's modules are compiled; here the first start does that, not each.
         environ.pop("PYTHONDONTWRITEBYTECODE", None)
+        if self.watch is not None:
+            environ |= watched(self.watch, environ["PYTHONPATH"])
         begun = time.perf_counter()
         self._process = spawn(
             [*self.before, *command, "--listen", listen], SERVER_CORE, self.log, cwd=self.folder, env=environ
@@ -184,6 +189,20 @@ class Gateway:
         self.stop()
         self.limit_all()
         return first, self.start(body)
+
+    def admin_key(self) -> str:
+        """Make a key that may change things.
+
+        :raises Failed: with what the command said.
+        """
+        command = [venv_program("voidllm"), "keys", "create", "-q", "--name", "bench"]
+        for scope in ("inference", "admin:read", "admin:write"):
+            command += ["--scope", scope]
+        environ = {**os.environ, "PYTHONPATH": str(ROOT), "VOIDLLM_CONFIG": str(self.config)}
+        done = subprocess.run(command, env=environ, capture_output=True, text=True, timeout=60, check=False)
+        if done.returncode:
+            raise Failed(f"no key for an administrator: {done.stderr.strip()}")
+        return done.stdout.strip()
 
     def limit_all(self) -> None:
         """Give every key and organisation limits, with the gateway stopped.

@@ -114,7 +114,8 @@ class TestLimits(Case):
             wait_until(lambda: len(passed) == 44, "the new cap to be used up", 15)
             self.change(
                 gateway,
-                "INSERT INTO teams SELECT 't', org_id, 't', 't', 1, NULL FROM api_keys LIMIT 1",
+                "INSERT INTO teams (id, org_id, name, slug, created_at_ms)"
+                " SELECT 't', org_id, 't', 't', 1 FROM api_keys LIMIT 1",
                 "INSERT INTO scope_limits VALUES ('team', 't', 0, 10, 0, 0, 0)",
                 f"UPDATE api_keys SET team_id = 't' WHERE id = '{made['id']}'",
                 limit.format(0, made["id"]),
