@@ -103,7 +103,7 @@ def details(route: Route) -> Iterator[str]:
                 facts.append("required")
             if words:
                 facts.append(words)
-            if default is not None:
+            if default not in (None, "", []):
                 facts.append(f"default ``{str(default).lower() if isinstance(default, bool) else default}``")
             yield f"``{name}`` ({kind.lower()})\n    {'; '.join(facts)}\n\n"
     codes = ", ".join(f"{PROBLEMS[code][0]} ``{code}``" for code in codes_of(route))

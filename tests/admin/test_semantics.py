@@ -24,7 +24,13 @@ _DAY = 86_400_000
 class MergePatches(AdminCase):
     async def test_absent_stays_and_null_takes_away(self) -> None:
         """What a patch does not name is left, and null clears what can be cleared."""
-        body = {"name": "a", "models": ["m"], "daily_token_limit": 5, "requests_per_day": 6, "expires_in": "1d"}
+        body = {
+            "name": "a",
+            "models": ["m"],
+            "daily_token_limit": 5,
+            "requests_per_day": 6,
+            "expires_in": "1d",
+        }
         _, _, made = await self.call("POST", "/api/v1/keys", body)
         path = f"/api/v1/keys/{made['id']}"
         before = {name: value for name, value in made.items() if name != "key"}

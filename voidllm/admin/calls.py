@@ -16,7 +16,7 @@ from msgspec import Struct
 from voidllm.admin.access import Actor, missing, require_org, require_scope, require_team
 from voidllm.admin.auditing import refusal_of, refused
 from voidllm.admin.context import AdminContext
-from voidllm.admin.declare import Call, Client, Route
+from voidllm.admin.declare import NOBODY, Call, Client, Route
 from voidllm.admin.etags import etag_of
 from voidllm.admin.once import perform_once
 from voidllm.admin.reading import read, read_query
@@ -44,7 +44,7 @@ class Request:
     body: Callable[[], Mapping[str, Any]] = field(default=dict, repr=False)
     match: str | None = None
     key: str | None = None
-    client: Client = Client()
+    client: Client = NOBODY
 
 
 @frozen

@@ -75,7 +75,7 @@ class AdminContext:
     used: Callable[[str, str, Limits], tuple[int, ...]] | None = None
     audited: bool = True
     refusals: RefusalMeter = field(default=Factory(_refusals, takes_self=True), repr=False)
-    trusted: TrustedProxies = TrustedProxies()
+    trusted: TrustedProxies = field(factory=TrustedProxies)
     began_s: float = 0.0
     secrets: Keyring = field(factory=Keyring, repr=False)
     box: str = ""

@@ -74,6 +74,9 @@ class Client:
     header: Callable[[str], str | None] = field(default=lambda name: None, repr=False)
 
 
+NOBODY = Client()
+
+
 @frozen(eq=False)
 class Call(Generic[Q, B]):
     """One request, read and allowed.
@@ -91,7 +94,7 @@ class Call(Generic[Q, B]):
     query: Q
     body: B = field(repr=False)
     match: str | None = None
-    client: Client = Client()
+    client: Client = NOBODY
     status: int = 200
     org: Any = None
     team: Any = None
@@ -171,7 +174,7 @@ class Route:
     :ivar secrets: paths in the reply of what is shown once.
     :ivar example: a body to begin with.
     :ivar operators_only: is there on the control socket only.
-    :ivar stored: the database is asked.
+    :ivar stored: the database is asked, not only for who calls.
     :ivar unready: may be used by somebody who has to change their password first.
     :ivar tag: what it is listed under, if that is not the first part of the path after the version.
     :ivar media: content types of a reply that is a :class:`~voidllm.admin.streaming.Stream`.
@@ -221,7 +224,7 @@ def codes_of(route: Route) -> tuple[str, ...]:
         found |= {"unauthorized", "forbidden", "address_not_allowed"}
         if not route.unready:
             found.add("password_change_required")
-    if route.stored:
+    if route.stored or (route.role is not None and not route.operators_only):
         found.add("service_unavailable")
     if "{" in route.path:
         found.add("not_found")
