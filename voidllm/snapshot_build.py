@@ -168,6 +168,7 @@ class Book:
             counted=behind[0] if scope is None else (scope, *behind[0]),
             access=behind[1] if own is None else self._with(own, behind[1]),
             networks=() if key.addresses is None else share(key.networks),
+            tags="" if key.tags is None else share(key.usage_tags),
         )
         self._put(draft, digest, made)
 

@@ -97,6 +97,7 @@ def proxy_settings(config: Config) -> ProxySettings:
         first_token_timeout_s=stream.first_token_timeout.seconds or None,
         max_stream_duration_s=proxy.max_stream_duration.seconds or None,
         server_timing=config.server.server_timing,
+        tag_headers=tuple(name.encode("ascii") for name in config.settings.usage.tag_headers),
     )
 
 

@@ -13,6 +13,7 @@ from voidllm.config.server import TLS
 from voidllm.config.sso_rules import check_sso
 from voidllm.config.unbuilt import unbuilt
 from voidllm.config.urls import url_fault
+from voidllm.core.usage_tags import MOST, usable_header
 
 _HOST = re.compile(r"[A-Za-z0-9.:%_-]{1,255}\Z")
 _NO_EFFECT: dict[Path, str] = {
@@ -46,6 +47,14 @@ def check(config: Config) -> Iterator[tuple[Path, str]]:
         yield ("upstream", "proxy", "url"), fault
     if config.workers != 1 and server.front == "twisted":
         yield ("server", "front"), "must be fast with more than one worker: twisted.web has the control plane"
+    for number, name in enumerate(config.settings.usage.tag_headers):
+        if not usable_header(name):
+            yield (
+                ("settings", "usage", "tag_headers", number),
+                "must be a header's name in lower case, and of one that holds no secret",
+            )
+    if len(config.settings.usage.tag_headers) > MOST:
+        yield ("settings", "usage", "tag_headers"), f"must have at most {MOST} names"
     yield from check_models(config.models)
     yield from check_sso(config.settings.sso)
     yield from unbuilt(config)

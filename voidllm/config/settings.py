@@ -25,6 +25,12 @@ class UsageBuffer:
         ms("5s"), "How often the journal is written to the database."
     )
     drop_on_full: bool = key(True, "No effect: rows are never dropped.")
+    tag_headers: tuple[Line, ...] = key(
+        (),
+        "Request headers, in lower case, whose values usage is reported by. A value has up to 64 of "
+        "`a-z 0-9 _ . -`, anything else is not kept.",
+        live=True,
+    )
 
 
 @frozen(kw_only=True)
@@ -105,7 +111,8 @@ class HealthCheck:
 class Retention:
     """When old rows are deleted; 0 keeps them."""
 
-    usage_events: _Keep = key(ms("0"), "Age of usage rows.")
+    usage_events: _Keep = key(ms("0"), "Age of usage rows; reports go on from their sums.")
+    usage_reports: _Keep = key(ms("0"), "Age of the sums by days and months that reports are made of.")
     audit_logs: _Keep = key(ms("0"), "Age of audit entries.")
     interval: Annotated[Duration, Range(ms("1m"), ms("52w"), ms("24h"))] = key(ms("24h"), "How often.")
 

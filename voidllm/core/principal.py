@@ -58,6 +58,7 @@ class Principal:
         one of them, so an empty set allows nothing and an empty tuple allows all.
     :ivar networks: where the key may be used from, see :mod:`voidllm.core.networks`; an empty
         tuple allows everywhere.
+    :ivar tags: what its usage is reported by, see :mod:`voidllm.core.usage_tags`.
     """
 
     key_id: str
@@ -73,6 +74,7 @@ class Principal:
     counted: tuple[Scope, ...] = ()
     access: tuple[frozenset[str], ...] = field(default=())
     networks: tuple[str, ...] = ()
+    tags: str = ""
 
     def may_use(self, model_name: str) -> bool:
         """Say whether every access list of this principal holds the canonical ``model_name``."""

@@ -161,7 +161,9 @@ class Shared:
         return principal
 
 
-_OFTEN_EQUAL = ("key_type", "org_id", "team_id", "service_account_id", "role", "scopes", "access", "networks")
+_OFTEN_EQUAL = (
+    *("key_type", "org_id", "team_id", "service_account_id", "role", "scopes", "access", "networks", "tags"),
+)
 
 
 def batches(table: KeyTable, size: int) -> Iterator[dict[bytes, Principal]]:

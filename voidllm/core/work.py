@@ -16,6 +16,7 @@ class Ask:
     :ivar estimated_tokens: reserved against token limits before the call.
     :ivar started_ms: Unix milliseconds of the first request byte.
     :ivar started_s: the monotonic clock at that moment, in seconds.
+    :ivar tags: those of request and key together, or ``""`` if the request has none.
     """
 
     kind: str
@@ -27,6 +28,7 @@ class Ask:
     started_s: float
     stream: bool = False
     parent_id: str | None = None
+    tags: str = ""
 
 
 @value

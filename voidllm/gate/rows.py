@@ -42,6 +42,7 @@ def finished_row(
         None if price is None else cost_nano(outcome.tokens, price),
         "" if price is None else price.version,
         outcome.ttft_ms,
+        ask.tags or principal.tags,
     )
 
 
@@ -72,4 +73,5 @@ def refused_row(
         parent_id=ask.parent_id,
         error_code=refusal.code,
         stream=ask.stream,
+        tags=ask.tags or principal.tags,
     )

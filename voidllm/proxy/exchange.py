@@ -17,6 +17,7 @@ from voidllm.core.interfaces import IUpstreamSink
 from voidllm.core.model import Deployment
 from voidllm.core.principal import Principal
 from voidllm.core.usage import TokenCounts
+from voidllm.core.usage_tags import with_headers
 from voidllm.core.work import Ask, Outcome
 from voidllm.http.message import Request
 from voidllm.http.replies import refusal_reply
@@ -82,6 +83,7 @@ class Exchange:
 
     def ask(self, model: str, estimated_tokens: int) -> Ask:
         """Describe this exchange to the gate."""
+        names = self.core.settings.tag_headers
         return Ask(
             "llm",
             self.endpoint.name,
@@ -91,6 +93,8 @@ class Exchange:
             self.started_ms,
             self.request.started_s,
             self.stream,
+            None,
+            with_headers(self.principal.tags, self.request.headers, names) if names else "",
         )
 
     def refuse(self, refusal: Refusal) -> None:

@@ -15,6 +15,7 @@ class ProxySettings:
     :ivar idle_timeout_s: longest silence of an upstream within a body.
     :ivar first_token_timeout_s: from call to first token of a stream; ``None`` is off.
     :ivar max_stream_duration_s: from upstream head to last byte; ``None`` is off.
+    :ivar tag_headers: request headers, in lower case, that tags are read from.
     :ivar server_timing: whether replies say how long the gateway and the upstream took.
     """
 
@@ -30,3 +31,4 @@ class ProxySettings:
     first_token_timeout_s: float | None = None
     max_stream_duration_s: float | None = None
     server_timing: bool = False
+    tag_headers: tuple[bytes, ...] = ()

@@ -6,13 +6,14 @@ import json
 from typing import Iterable, Iterator, NamedTuple, Sequence
 
 from voidllm.core.principal import Limits
+from voidllm.core.usage_tags import joined
 from voidllm.store import limits_rows
 from voidllm.store.keys import FROM, LIVE, TEAM, role_of
 from voidllm.store.statements import PAGE, Op, q
 
 _SELECT = (
     f"SELECT k.id, k.hash, k.key_type, k.name, k.org_id, {TEAM}, k.user_id, k.service_account_id, k.scopes,"
-    " k.expires_at_ms, k.addresses, u.is_system_admin, m.role, a.scope_id IS NOT NULL,"
+    " k.expires_at_ms, k.addresses, k.tags, u.is_system_admin, m.role, a.scope_id IS NOT NULL,"
     f" {limits_rows.COLUMNS}{FROM} WHERE"
 )
 _AT_ONCE = 200
@@ -34,6 +35,7 @@ class LiveKey(NamedTuple):
 
     :ivar scopes: separated by blanks.
     :ivar addresses: JSON.
+    :ivar tags: JSON.
     :ivar listed: whether it has an access list of its own.
     """
 
@@ -48,6 +50,7 @@ class LiveKey(NamedTuple):
     scopes: str
     expires_at_ms: int | None
     addresses: str | None
+    tags: str | None
     is_system_admin: int | None
     membership: str | None
     listed: bool
@@ -65,12 +68,17 @@ class LiveKey(NamedTuple):
     @property
     def limits(self) -> Limits | None:
         """Its own numbers, ``None`` if it has none."""
-        return None if self.requests_per_minute is None else limits_rows.from_row(self[14:19])
+        return None if self.requests_per_minute is None else limits_rows.from_row(self[15:20])
 
     @property
     def networks(self) -> tuple[str, ...]:
         """Where it may be used from."""
         return () if self.addresses is None else tuple(json.loads(self.addresses))
+
+    @property
+    def usage_tags(self) -> str:
+        """What its usage is reported by."""
+        return "" if self.tags is None else joined(json.loads(self.tags))
 
 
 Lists = dict[str, frozenset[str]]
