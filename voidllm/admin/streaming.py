@@ -64,7 +64,10 @@ async def send(request: Any, stream: Stream, status: int = 200) -> bytes:
     """
     pieces = stream.pieces
     try:
-        first = await anext(pieces, b"")
+        try:
+            first = await anext(pieces)
+        except StopAsyncIteration:
+            first = b""
         request.setResponseCode(status)
         request.setHeader(b"content-type", stream.media.encode("ascii"))
         request.setHeader(b"content-disposition", f'attachment; filename="{stream.name}"'.encode("ascii"))
