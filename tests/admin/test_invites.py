@@ -10,6 +10,7 @@ from tests.admin.identity import PASSWORD, IdentityCase
 from tests.admin.support import OnPostgres, user
 from voidllm.admin.invites import LIFETIME_MS
 from voidllm.auth.keys import generate
+from voidllm.store.invites import KEPT_MS
 from voidllm.store.statements import q
 
 _TABLES = ("users", "org_memberships", "invites", "sessions", "api_keys")
@@ -120,6 +121,15 @@ class InviteTests(InviteCase):
         self.assertEqual(status, 410)
         _, _, page = await self.call("GET", f"/api/v1/orgs/{self.org.id}/invites?sort=email", who="boss")
         self.assertEqual([row["status"] for row in page["data"]], ["revoked", "revoked", "expired"])
+
+    async def test_forgotten(self) -> None:
+        """Of invitations that ended long ago nothing is kept but the audit log."""
+        await self.invite("old@example.org")
+        self.now_ms += LIFETIME_MS + KEPT_MS
+        await self.invite("new@example.org")
+        self.assertEqual(
+            [list(row) for row in await self.rows("SELECT email FROM invites")], [["new@example.org"]]
+        )
 
     async def test_inviter_demoted(self) -> None:
         """Whoever may not invite any more has invited nobody."""

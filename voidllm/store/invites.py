@@ -11,8 +11,11 @@ from voidllm.store.changes import Changed
 from voidllm.store.orgs import lock_org
 from voidllm.store.pages import Condition, Page, contains, paged
 from voidllm.store.sessions import end_sessions
-from voidllm.store.statements import Op, Row, q
+from voidllm.store.statements import PAGE, Op, Row, q
 from voidllm.store.users import UserRow, create_user, lock_user
+
+#: How long one that has ended is still listed, in milliseconds.
+KEPT_MS = 90 * 24 * 3600 * 1000
 
 # Whoever may not invite any more has invited nobody.
 _STANDS = (
@@ -101,6 +104,8 @@ def list_invites(
 def create_invite(new: Invite, digest: str) -> Op[Changed[Invite] | None]:
     """Keep an invitation in place of earlier ones for the same address; nothing without the organisation.
 
+    What ended long ago is forgotten.
+
     :raises StoreConflict: if the address is a member's.
     """
     if not (yield from lock_org(new.org_id)):
@@ -113,6 +118,13 @@ def create_invite(new: Invite, digest: str) -> Op[Changed[Invite] | None]:
     )
     if members:
         raise StoreConflict("a member already")
+    yield q(
+        "DELETE FROM invites WHERE id IN"
+        " (SELECT id FROM invites WHERE org_id = ? AND expires_at_ms <= ? ORDER BY id LIMIT ?)",
+        new.org_id,
+        new.created_at_ms - KEPT_MS,
+        PAGE,
+    )
     earlier = yield q(
         "UPDATE invites SET revoked_at_ms = ? WHERE org_id = ? AND email = ?"
         " AND redeemed_at_ms IS NULL AND revoked_at_ms IS NULL RETURNING id, email, role",
