@@ -65,17 +65,17 @@ def _close(app: Any, routes: tuple[Route, ...]) -> None:
     methods: dict[str, set[str]] = {}
     for route in routes:
         methods.setdefault(route.path, set()).add(route.method)
-    patterns = [re.compile(_PART.sub("[^/]+", path)) for path in methods if "{" in path]
+    patterns = {path: re.compile(_PART.sub("[^/]+", path)) for path in methods if "{" in path}
     for path, allowed in methods.items():
-        if "{" not in path and any(pattern.fullmatch(path) for pattern in patterns):
+        if any(pattern.fullmatch(path) for other, pattern in patterns.items() if other != path):
             _refuse(app, path, sorted(allowed | ({"HEAD"} if "GET" in allowed else set())))
 
 
 def _refuse(app: Any, path: str, allowed: list[str]) -> None:
     others = [one for one in _METHODS if one not in allowed]
 
-    @app.route(path, methods=others, endpoint=f"not {path}")  # type: ignore[untyped-decorator]
-    def refuse(request: Any) -> None:
+    @app.route(_PART.sub(r"<\1>", path), methods=others, endpoint=f"not {path}")  # type: ignore[untyped-decorator]
+    def refuse(request: Any, **path: str) -> None:
         raise wrong_method(allowed)
 
 
