@@ -170,7 +170,7 @@ class Organisations(TenantCase):
         self.assertEqual(len(await self.rows("SELECT 1 FROM users WHERE deleted_at_ms IS NULL")), 6)
         kinds = [entry[:2] for entry in await self.audited(seq)]
         self.assertEqual(kinds[0], ("delete", "org"))
-        self.assertEqual(kinds.count(("revoke", "key")), 5)
+        self.assertEqual(kinds.count(("revoke", "key")), 6)
         self.assertEqual(kinds.count(("delete", "membership")), 5)
         self.assertEqual(kinds.count(("delete", "team")), 1)
         for who in ("boss", "worker"):

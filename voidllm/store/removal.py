@@ -15,7 +15,7 @@ from voidllm.store.statements import PAGE, Op, Row, Rows, q
 LISTED = 100
 
 #: What lets somebody in besides a key, by the id of the user.
-_WAYS_IN = ("password_resets", "recovery_codes", "totp")
+_WAYS_IN = ("password_resets", "recovery_codes", "totp", "sso_identities")
 
 _HOMELESS = (
     "DELETE FROM sessions WHERE user_id IN (SELECT m.user_id FROM org_memberships m"
@@ -34,7 +34,7 @@ def tombstone(id_: str) -> str:
 
 
 def of_org(org_id: str, now_ms: int) -> Op[Cascade]:
-    """Take along what an organisation has: teams, service accounts, memberships, keys, sessions."""
+    """Take along what an organisation has: teams, service accounts, memberships, keys, sessions, ways in."""
     keys = yield from _revoke_keys("org_id = ?", (org_id,), org_id, now_ms)
     accounts = yield from _delete_accounts("org_id = ?", (org_id,), org_id, now_ms)
     yield q("DELETE FROM team_memberships WHERE org_id = ?", org_id)
@@ -46,6 +46,15 @@ def of_org(org_id: str, now_ms: int) -> Op[Cascade]:
         org_id,
     )
     yield from _end_sessions(org_id, None)
+    yield q(
+        "UPDATE invites SET revoked_at_ms = ? WHERE org_id = ?"
+        " AND redeemed_at_ms IS NULL AND revoked_at_ms IS NULL",
+        now_ms,
+        org_id,
+    )
+    yield q("DELETE FROM sso_domains WHERE org_id = ?", org_id)
+    yield q("DELETE FROM org_sso WHERE org_id = ?", org_id)
+    yield q("DELETE FROM sso_identities WHERE provider = ?", org_id)
     members = yield q(
         "DELETE FROM org_memberships WHERE org_id = ? RETURNING user_id, role, NULL, org_id", org_id
     )
@@ -144,11 +153,11 @@ def _told(
 
     :param rows: of each its id, what it has in ``field``, its team and its organisation.
     :param org_id: the organisation of all of them, if it is one.
-    :param touch: the kind under which snapshots hold them, if they do.
+    :param touch: the kind under which snapshots hold them, if they do. Of many it need not be told: they
+        are read again with what they belong to.
     """
     if len(rows) > LISTED:
-        touched = tuple((touch, row[0]) for row in rows) if touch is not None else ()
-        return (Changed(None, action, resource, None, org_id, after={"count": len(rows)}, touched=touched),)
+        return (Changed(None, action, resource, None, org_id, after={"count": len(rows)}),)
     return tuple(
         Changed(
             None,
