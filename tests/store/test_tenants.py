@@ -110,7 +110,8 @@ class TenantSuite:
         statements: tuple[tuple[Any, ...], ...] = (
             (
                 "INSERT INTO org_sso (org_id, enabled, issuer, client_id, redirect_url, scopes,"
-                " auto_provision, default_role, group_sync, group_claim, group_rules, created_at_ms, updated_at_ms)"
+                " auto_provision, default_role, group_sync, group_claim, group_rules, created_at_ms,"
+                " updated_at_ms)"
                 " VALUES (?, 1, '', '', '', '[]', 0, 'member', 0, '', '[]', ?, ?)",
                 self.org.id,
                 NOW,
