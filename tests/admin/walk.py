@@ -80,7 +80,8 @@ def expected(route: Route, caller: Caller, parts: Mapping[str, str]) -> int:
     return 0 if RANKS[there] >= RANKS[route.role] else 403
 
 
-def _tables(dialect: str) -> Op[list[str]]:
+def all_tables(dialect: str) -> Op[list[str]]:
+    """Name every table that is there."""
     if dialect == "sqlite":
         rows = yield q(
             "SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite!_%' ESCAPE '!'"
@@ -162,7 +163,7 @@ class WalkCase(AdminCase):
             ),
             "other": self._ids(self.other.id, self.other_team.id, ("other_boss", "other_lead")),
         }
-        found = await self.store.read(_tables, self.dialect)
+        found = await self.store.read(all_tables, self.dialect)
         self.tables = [name for name in found if name not in BESIDE]
         self.base = await self.dump()
 
@@ -170,9 +171,9 @@ class WalkCase(AdminCase):
         of_people = (self.users[name] for name in names)
         return frozenset((org_id, team_id, *(self.ids[name] for name in names), *filter(None, of_people)))
 
-    async def dump(self) -> Dump:
-        """Give every row of every table that a refusal must leave alone."""
-        found: Dump = await self.store.read(_dump, self.tables)
+    async def dump(self, tables: list[str] | None = None) -> Dump:
+        """Give every row of some tables, by default of those that a refusal must leave alone."""
+        found: Dump = await self.store.read(_dump, self.tables if tables is None else tables)
         return found
 
     async def restore(self) -> None:
