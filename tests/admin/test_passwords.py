@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from attrs import evolve
-from twisted.internet.defer import Deferred, succeed
+from twisted.internet.defer import Deferred, gatherResults, succeed
 
 from tests.admin.identity import CHEAP, PASSWORD, IdentityCase
 from tests.admin.support import NOW, OnPostgres, user
@@ -103,6 +103,33 @@ class Resetting(IdentityCase):
         entries = await self.audited("action", "actor_id", "resource_id")
         self.assertIn(("password_reset_issue", self.users["boss"], self.ada.id), entries)
         self.assertIn(("password_change", self.ada.id, self.ada.id), entries)
+
+    async def test_one_token_at_the_same_moment(self) -> None:
+        """Of several who redeem one token at once only one chooses the password."""
+        _, got = await self.issue()
+        chosen = [f"password number {number}" for number in range(4)]
+        answers = await gatherResults([self.deferred(self.redeem(got["token"], new)) for new in chosen])
+        statuses = [status for status, _ in answers]
+        self.assertEqual(sorted(statuses), [200, 410, 410, 410])
+        self.assertEqual((await self.log_in(password=chosen[statuses.index(200)]))[0], 200)
+
+    async def test_a_login_beside_a_change(self) -> None:
+        """No session begins with a password that was changed while it was looked at."""
+        verify = self.context.passwords.verify
+
+        def slow(stored: str | None, given: str) -> Deferred[bool]:
+            right = verify(stored, given)
+            return right.addCallback(self._meanwhile)
+
+        self.context.passwords.verify = slow  # type: ignore[method-assign]
+        self.assertEqual((await self.log_in())[0], 401)
+        self.assertEqual(await self.rows("SELECT id FROM sessions"), [])
+
+    def _meanwhile(self, found: bool) -> Deferred[bool]:
+        done = self.deferred(
+            self.execute("UPDATE users SET password_hash = 'other' WHERE id = ?", self.ada.id)
+        )
+        return done.addCallback(lambda _: found)
 
     async def test_an_hour(self) -> None:
         """After an hour it is gone."""

@@ -7,6 +7,7 @@ from typing import Any
 
 from attrs import evolve
 from pyotp import TOTP, parse_uri
+from twisted.internet.defer import gatherResults
 
 from tests.admin.identity import PASSWORD, IdentityCase
 from tests.admin.support import OnPostgres
@@ -97,6 +98,16 @@ class SecondFactors(IdentityCase):
         self.assertEqual((await self.log_in(totp=self.code()))[0], 401)
         self.later(seconds=60)
         self.assertEqual((await self.log_in(totp=self.code()))[0], 200)
+
+    async def test_one_code_at_the_same_moment(self) -> None:
+        """Of several logins at once with one code, or one recovery code, only one gets in."""
+        codes = await self.enable()
+        for more in ({"totp": self.code()}, {"recovery_code": codes[0]}):
+            await self.execute("DELETE FROM sessions")
+            answers = await gatherResults([self.deferred(self.log_in(**more)) for _ in range(4)])
+            self.assertEqual(sorted(status for status, _, _ in answers), [200, 401, 401, 401])
+            self.assertEqual(len(await self.rows("SELECT id FROM sessions")), 1)
+            await self.execute("DELETE FROM login_attempts")
 
     async def test_guessing_waits(self) -> None:
         """With the right password codes are guessed no faster than passwords, whatever is sent between."""
