@@ -64,7 +64,7 @@ class TestRows(Case):
         self.assertEqual([one for one in load.completed if counts[one] != 1], [])
         self.assertEqual([one for one, count in counts.items() if count != 1], [])
         self.assertEqual(set(counts) - set(load.started), set())
-        self.assertEqual(rows.detail, rows.hourly)
+        self.assertEqual(rows.detail, rows.counted)
 
     def test_day_limit_after_a_restart(self) -> None:
         """What workers had only in their journals counts after everything was killed."""
