@@ -32,6 +32,7 @@ from voidllm.limits.ledger import MemoryLimiter
 from voidllm.limits.recount import counted_scopes
 from voidllm.limits.windows import DAY_MS, month_of, month_start_ms
 from voidllm.presence import Presence
+from voidllm.retention import Retention
 from voidllm.snapshots import Catalogue, Garbage, SnapshotPublisher, retry_s
 from voidllm.statelock import take
 from voidllm.store import open_store
@@ -44,7 +45,7 @@ from voidllm.usage.journal import Journal
 from voidllm.usage.prices import PriceBook
 from voidllm.usage.reserve import give_back
 from voidllm.usage.segments import folder, pending_events
-from voidllm.wiring import price_of, proxy_settings, store_arguments, usage_settings
+from voidllm.wiring import price_of, proxy_settings, retention_settings, store_arguments, usage_settings
 
 T = TypeVar("T")
 
@@ -70,6 +71,9 @@ class Fleet(Protocol):
     cells: Callable[[str, str], int] | None
     size: int
 
+    def roster(self) -> list[dict[str, Any]]:
+        """Describe each of them for people."""
+
     async def begin(self, lock_fd: int) -> None:
         """Start them; they have a port, but say that the gateway is starting.
 
@@ -94,6 +98,10 @@ class Alone:
 
     def __init__(self) -> None:
         self.limiter = MemoryLimiter()
+
+    def roster(self) -> list[dict[str, Any]]:
+        """Describe nobody."""
+        return []
 
     async def begin(self, lock_fd: int) -> None:
         """Do nothing."""
@@ -136,11 +144,13 @@ class Gateway:
         self.plane = DataPlane(world, upstreams, metrics)
         self.holder = self.plane.holder
         self.state = "starting"
+        self._began_s = world.reactor.seconds()
         self.prices = PriceBook(world, config.state_dir)
         driver, dsn, options = store_arguments(config)
         self.store = open_store(world, driver, dsn, **options)
         self.counters = UsageCounters()
         self.batcher: UsageBatcher | None = None
+        self.retention = Retention(world, self.store, lambda: retention_settings(self.config))
         self.digester: KeyDigester | None = None
         self.keyring = Keyring()
         self._passwords = Passwords(world)
@@ -196,6 +206,7 @@ class Gateway:
             await self._with_store(partial(self._recount, box))
             assert self.batcher is not None
             self.batcher.startService()
+            self.retention.startService()
             self.plane.open(self._fleet.limiter, journal, self.digester, proxy_settings(self.config))
             await self._fleet.open(box, digesting, self.batcher.segment_sealed)
             if self._stopping:
@@ -330,6 +341,8 @@ class Gateway:
             config_view=self._config_view,
             config=lambda: self.config,
             environ=self._environ,
+            workers=self._fleet.roster,
+            began_s=self._began_s,
             secrets=self.keyring,
             box=self._box,
             used=self._used,
@@ -391,6 +404,8 @@ class Gateway:
             self._stored.stop()
         if self._presence is not None:
             await self._presence.stop()
+        if self.retention.running:
+            self.retention.stopService()
         await self.plane.close()
         if self.batcher is not None and self.batcher.running:
             await self.batcher.stopService()

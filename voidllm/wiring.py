@@ -11,6 +11,7 @@ from voidllm.http.pool_settings import PoolSettings
 from voidllm.http.settings import FrontSettings
 from voidllm.plan import Plan
 from voidllm.proxy.settings import ProxySettings
+from voidllm.retention import Keep
 from voidllm.usage.price_numbers import price_from_config
 from voidllm.usage.prices import PriceBook
 from voidllm.usage.settings import UsageSettings
@@ -79,6 +80,16 @@ def usage_settings(config: Config, writers: int = 1) -> UsageSettings:
         # SQLite's thread waits for the interpreter once a statement, so few of them; PostgreSQL's
         # answer is read by the reactor, so not too much at a time.
         batch_rows=2048 if config.database.driver == "sqlite" else 500,
+    )
+
+
+def retention_settings(config: Config) -> Keep:
+    """Translate for what drops old rows."""
+    keep = config.settings.retention
+    return Keep(
+        events_ms=round(keep.usage_events.seconds * 1000),
+        reports_ms=round(keep.usage_reports.seconds * 1000),
+        interval_s=keep.interval.seconds,
     )
 
 

@@ -11,6 +11,9 @@ from voidllm.core.usage_days import DAY_MS, HOUR_MS, date_of, hour_ms, midnight_
 #: How long hours are kept apart; days and months are for good.
 HOURS_KEPT_MS = 14 * DAY_MS
 
+# Nobody's clock is more wrong, and calendars end.
+_AHEAD_MS = 4000 * DAY_MS
+
 
 @frozen
 class Piece:
@@ -77,7 +80,9 @@ def cover(
     :param hours: whether there are hours for the ends of it.
     :param months: whether whole months may stand for their days.
     """
-    until_ms = max(until_ms, since_ms + 1)
+    furthest_ms = now_ms + _AHEAD_MS
+    since_ms = max(0, min(since_ms, furthest_ms))
+    until_ms = max(min(until_ms, furthest_ms), since_ms + 1)
     first, last = date_of(since_ms, zone), date_of(until_ms - 1, zone)
     today = date_of(now_ms, zone)
     kept_ms = hours_since_ms(now_ms, zone)

@@ -69,6 +69,11 @@ class SQLStore:
         self._announced = 0
         self._unrolled = 0
 
+    @property
+    def dialect(self) -> Dialect:
+        """How the database wants to be spoken to."""
+        return self._dialect
+
     async def _run(self, make: Make[T], *, write: bool, repeatable: bool) -> T:
         """Run an operation in one transaction.
 

@@ -38,7 +38,8 @@ ROWS = 8192
 #: Tags of one organisation and day that are told apart.
 MOST_TAGS = 1000
 
-_LOCK = 0x766F_6964_726F_6C
+#: Held by whoever adds up, on PostgreSQL.
+LOCK = 0x766F_6964_726F_6C
 # Hours are dropped by the day, so those of a day that is about to go are not worth making.
 _HOURS_MS = HOURS_KEPT_MS + 2 * DAY_MS
 
@@ -58,7 +59,7 @@ def roll(dialect: Dialect, now_ms: int, rows: int = ROWS) -> Op[int]:
     :returns: how many were; fewer than ``rows`` if none are left.
     """
     if dialect.name == "postgres":
-        yield Query(f"SELECT pg_advisory_xact_lock({_LOCK})")
+        yield Query(f"SELECT pg_advisory_xact_lock({LOCK})")
     yield Query(
         "UPDATE usage_pending SET taken = 1 WHERE (day, id) IN"
         " (SELECT day, id FROM usage_pending ORDER BY day, id LIMIT ?)",
