@@ -231,6 +231,7 @@ class KnownTests(InviteCase):
         await self.session("first")
         await self.session()
         await self.store.write(_identity, self.org.id, self.ada.id)
+        await self.store.write(_by_provider)
         token = (await self.invite(self.email, who="other_boss"))["token"]
         status, _, _ = await self.call("POST", "/api/v1/invites/accept", {"token": token}, who="ada")
         self.assertEqual(status, 200)
@@ -293,6 +294,10 @@ class InvitesOnPostgresTests(OnPostgres, InviteTests):
 
 class KnownOnPostgresTests(OnPostgres, KnownTests):
     """The same on PostgreSQL."""
+
+
+def _by_provider() -> Any:
+    yield q("UPDATE sessions SET way = 'sso'")
 
 
 def _identity(org_id: str, user_id: str) -> Any:

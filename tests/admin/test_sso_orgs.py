@@ -91,6 +91,23 @@ class OrgSignOnTests(OrgCase):
         self.assertEqual(await self.arrive(), refused("auth_failed"))
         self.assertEqual({**await self.stored(), "sso_identities": 0}, {**before, "sso_identities": 0})
 
+    async def test_sessions_do_not_grow(self) -> None:
+        """What it began ends when the person is added elsewhere, or becomes system administrator."""
+        for name in ("ann", "bob"):
+            await self.person(name)
+            self.assertEqual(await self.sign_on(name, f"{LOGIN}?org=other"), "/auth/callback")
+            me = await self.me()
+            if name == "ann":
+                body = {"user_id": me["id"], "role": "member"}
+                status, _, _ = await self.call("POST", f"/api/v1/orgs/{self.org.id}/members", body)
+                self.assertEqual(status, 201)
+            else:
+                body = {"is_system_admin": True}
+                status, _, _ = await self.call("PATCH", f"/api/v1/users/{me['id']}", body)
+                self.assertEqual(status, 200)
+            self.assertIsNone(await self.me())
+            self.assertEqual(await self.rows("SELECT 1 FROM sessions WHERE user_id = ?", me["id"]), [])
+
     async def test_two_providers(self) -> None:
         """The same subject of the same issuer is somebody else at another organisation's provider."""
         await self.person()

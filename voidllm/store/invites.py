@@ -10,7 +10,7 @@ from voidllm.core.errors import StoreConflict
 from voidllm.store.changes import Changed
 from voidllm.store.orgs import lock_org
 from voidllm.store.pages import Condition, Page, contains, paged
-from voidllm.store.sessions import end_sessions
+from voidllm.store.sso_reach import end_borrowed_sessions
 from voidllm.store.statements import PAGE, Op, Row, q
 from voidllm.store.users import UserRow, create_user, lock_user
 
@@ -213,9 +213,7 @@ def join_known(digest: str, user_id: str, keep: str | None, now_ms: int) -> Op[C
         invite.role,
         now_ms,
     )
-    elsewhere = yield q("SELECT 1 FROM sso_identities WHERE user_id = ? AND provider <> ''", user_id)
-    if elsewhere:
-        yield from end_sessions(user_id, keep)
+    yield from end_borrowed_sessions(user_id, keep)
     made: Changed[Any] = Changed(
         None,
         "create",
