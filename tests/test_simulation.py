@@ -156,7 +156,7 @@ class SimulationTests(SynchronousTestCase):
         folder = Path(self.mktemp()).absolute()
         box = SimulatedBox(self.world, folder, 8003, f"http://127.0.0.1:{UPSTREAM}/v1", "sk-up")
         left = {}
-        for name in ("meta_get", "bootstrap", "load", "usage_since"):
+        for name in ("meta_get", "bootstrap", "read", "usage_since"):
             left[name] = 2
 
             def flaky(*args: Any, name: str = name, real: Any = getattr(box.gateway.store, name)) -> Any:
@@ -167,7 +167,7 @@ class SimulationTests(SynchronousTestCase):
 
             self.patch(box.gateway.store, name, flaky)
         opening = box.open()
-        self.reactor.spin(5, 0.01)
+        self.reactor.spin(10, 0.01)
         self.successResultOf(opening)
         self.assertEqual((box.gateway.state, set(left.values())), ("ready", {0}))
 
