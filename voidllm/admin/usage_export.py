@@ -22,7 +22,7 @@ from voidllm.admin.views import dollars
 from voidllm.store.usage_export import COLUMNS, After, events
 
 #: How CSV and JSON lines are named to browsers.
-MEDIA = {"csv": "text/csv; charset=utf-8", "ndjson": "application/x-ndjson"}
+MEDIA = {"csv": "text/csv", "ndjson": "application/x-ndjson"}
 
 # What a spreadsheet takes for a formula when it is the first character of a cell.
 _FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "\uff1d", "\uff0b", "\uff0d", "\uff20")
