@@ -14,8 +14,9 @@ from voidllm.store.statements import PAGE, Op, Row, Rows, q
 #: How many things of one kind get entries of their own in the audit log; more get one together.
 LISTED = 100
 
-#: What lets somebody in besides a key, by the id of the user.
-_WAYS_IN = ("password_resets", "recovery_codes", "totp", "sso_identities")
+#: What lets somebody in besides a key, by the id of the user. Who they are at identity providers is kept,
+#: so that whoever was removed is known there and not made anew by signing on.
+_WAYS_IN = ("password_resets", "recovery_codes", "totp")
 
 _HOMELESS = (
     "DELETE FROM sessions WHERE user_id IN (SELECT m.user_id FROM org_memberships m"
