@@ -10,6 +10,7 @@ from twisted.internet.task import deferLater
 from twisted.logger import Logger
 
 from voidllm.admin.app import AdminContext
+from voidllm.audit_retention import drop_old_entries
 from voidllm.auth.passwords import Passwords
 from voidllm.auth.sessions import SessionRules
 from voidllm.bootstrap import (
@@ -150,7 +151,12 @@ class Gateway:
         self.store = open_store(world, driver, dsn, **options)
         self.counters = UsageCounters()
         self.batcher: UsageBatcher | None = None
-        self.retention = Retention(world, self.store, lambda: retention_settings(self.config))
+        self.retention = Retention(
+            world,
+            self.store,
+            lambda: retention_settings(self.config),
+            (partial(drop_old_entries, world, self.store, self._audit_kept_ms),),
+        )
         self.digester: KeyDigester | None = None
         self.keyring = Keyring()
         self._passwords = Passwords(world)
@@ -365,6 +371,10 @@ class Gateway:
 
     def _forget_first_password(self) -> Deferred[None]:
         return Deferred.fromCoroutine(forget_first_password(self.world, self.config.state_dir))
+
+    def _audit_kept_ms(self) -> int:
+        # A method, because a reload replaces the configuration.
+        return int(self.config.settings.retention.audit_logs)
 
     def _config_view(self) -> dict[str, Any]:
         # A method, because a reload replaces the configuration.

@@ -32,7 +32,6 @@ class UnbuiltTests(SynchronousTestCase):
             ),
             ("settings: {fallback_max_depth: 1}", "settings.fallback_max_depth"),
             ("settings: {fallback_max_depth: -1}", "settings.fallback_max_depth"),
-            ("settings: {retention: {audit_logs: 1h}}", "settings.retention.audit_logs"),
             (f"models: [{{name: a, provider: anthropic, {_HTTP}}}]", "models[0].provider"),
             (f"models: [{{name: a, provider: gemini, {_HTTP}}}]", "models[0].provider"),
             (f"models: [{{name: a, provider: azure, azure_deployment: d, {_HTTP}}}]", "models[0].provider"),

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import json
+from random import Random
 from typing import Any
 
 from hypothesis import given
 from hypothesis import strategies as st
-from twisted.internet.defer import gatherResults
+from twisted.internet.defer import ensureDeferred, gatherResults, succeed
+from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.servers import postgres
 from tests.store.support import NOW, OnPostgres, OnSQLite, new_id, world
+from voidllm.audit_retention import drop_old_entries
+from voidllm.core.world import World
 from voidllm.store import audit, audit_diff, audit_read, audit_verify, open_store
 from voidllm.store.audit import Author, Entry
 from voidllm.store.audit_read import AuditFilter
@@ -229,3 +233,25 @@ class WhatIsKept(SynchronousTestCase):
         text = audit_diff.kept(diff)
         json.loads(text)
         self.assertLessEqual(len(text), audit_diff.MOST_BYTES)
+
+
+class OldEntries(SynchronousTestCase):
+    """What is too old goes by itself."""
+
+    def test_they_are_dropped_in_pieces(self) -> None:
+        """Everything that is older than it is kept goes, with pauses; nothing if all is kept."""
+        clock = Clock()
+        here = World(reactor=clock, in_thread=succeed, wall_ms=lambda: NOW, rng=Random(1))
+        store: Any = open_store(here, "sqlite", ":memory:")
+        self.successResultOf(store.start())
+        for at_ms in (NOW - 1000, NOW):
+            self.successResultOf(store.write(audit.append, entries(700, at_ms=at_ms)))
+        self.successResultOf(ensureDeferred(drop_old_entries(here, store, lambda: 0, NOW)))
+        head = self.successResultOf(store.read(audit_verify.head))
+        self.assertEqual(head.dropped_seq, 0)
+        done = ensureDeferred(drop_old_entries(here, store, lambda: 500, NOW))
+        clock.pump([0.1] * 3)
+        self.successResultOf(done)
+        checked = self.successResultOf(store.read(audit_verify.follow, 0, ""))
+        self.assertEqual((checked.head.dropped_seq, checked.fault), (700, None))
+        self.successResultOf(store.stop())

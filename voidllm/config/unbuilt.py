@@ -28,7 +28,6 @@ def unbuilt(config: Config) -> Iterator[tuple[Path, str]]:
         (health.models.enabled, ("settings", "health_check", "models", "enabled")),
         (health.functional.enabled, ("settings", "health_check", "functional", "enabled")),
         (settings.fallback_max_depth != 0, ("settings", "fallback_max_depth")),
-        (settings.retention.audit_logs > 0, ("settings", "retention", "audit_logs")),
     )
     for on, path in switches:
         if on:
