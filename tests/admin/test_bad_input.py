@@ -39,13 +39,16 @@ WRONG = (
     json.dumps("\uff41\u0501min@ex\u0430mple.org"),
     json.dumps("%s ? :id {0} ${HOME} $(id) `id`"),
 )
-PATHS = ("' OR '1'='1", "%", "\u0430dmin", "a" * 65, "a" * 5000, "a\0b", ";drop table users", "*")
+QUERIES = ("' OR 1=1 --", "\0", "\u0430", "", "-1", "9" * 30, "x" * 5000, "[]", "null")
+PATHS = ("' OR '1'='1", "a\0b", "%", "\u0430dmin", "a" * 65, "a" * 5000, ";drop table users", "*")
 
 
 class WrongFields(AdminCase):
     """Every field of every body and query, every part of every path."""
 
     timeout = 600
+    #: Whether to send what a field's schema forbids.
+    refused_unread = True
 
     async def test_bodies(self) -> None:
         """A value that a field's schema forbids is a 400 with that field; any other is no 5xx."""
@@ -55,6 +58,9 @@ class WrongFields(AdminCase):
             sample = samples()[route.name]
             parts = await sample.make(self)
             for name, text in _fields(route):
+                allowed = _allowed(route.body, name, text)
+                if not allowed and not self.refused_unread:
+                    continue
                 good = dict(sample.bodies(parts)[0] or {})
                 good.pop(name, None)
                 rest = json.dumps(good)[1:-1]
@@ -62,7 +68,7 @@ class WrongFields(AdminCase):
                 query = sample.query
                 status, reply = await self.send(route, parts, query, body.encode())
                 self.assertLess(status, 500, (route.name, name, text))
-                if not _allowed(route.body, name, text):
+                if not allowed:
                     self.assertEqual(status, 400, (route.name, name, text, reply))
                     # Half a surrogate pair is not JSON in the first place.
                     wanted = "" if text == HALF else name
@@ -85,7 +91,7 @@ class WrongFields(AdminCase):
             sent = None if body is None else json.dumps(body).encode()
             given = dict(one.split("=", 1) for one in sample.query[1:].split("&") if one)
             for name in known:
-                for value in ("", "\0", "-1", "9" * 30, "x" * 5000, "' OR 1=1 --", "\u0430", "[]", "null"):
+                for value in QUERIES if self.refused_unread else QUERIES[:3]:
                     query = "&".join(f"{n}={quote(v)}" for n, v in {**given, name: value}.items())
                     status, reply = await self.send(route, parts, f"?{query}", sent)
                     self.assertLess(status, 500, (route.name, name, value))
@@ -105,7 +111,7 @@ class WrongFields(AdminCase):
             body = sample.bodies(parts)[0]
             sent = None if body is None else json.dumps(body).encode()
             for name in parts:
-                for value in PATHS:
+                for value in PATHS if self.refused_unread else PATHS[:2]:
                     status, reply = await self.send(route, {**parts, name: value}, sample.query, sent)
                     self.assertIn(status, (400, 404), (route.name, name, value, reply))
         await self.assert_nothing_is_lost()
@@ -127,7 +133,9 @@ class WrongFields(AdminCase):
 
 
 class WrongFieldsOnPostgres(OnPostgres, WrongFields):
-    """The same on PostgreSQL."""
+    """The same on PostgreSQL, with what gets as far as the database."""
+
+    refused_unread = False
 
 
 def _fields(route: Route) -> Iterator[tuple[str, str]]:
@@ -152,5 +160,3 @@ def _allowed(kind: Any, name: str, text: str) -> bool:
 def _field(reply: Any) -> str:
     param = reply["error"]["param"] or ""
     return str(param.partition(".")[0].partition("[")[0])
-
-

@@ -20,7 +20,6 @@ class UnbuiltTests(SynchronousTestCase):
             ("redis: {enabled: true}", "redis.enabled"),
             ("mcp_servers: [{name: a, alias: a, url: 'http://h'}]", "mcp_servers"),
             ("settings: {otel: {enabled: true}}", "settings.otel.enabled"),
-            ("settings: {audit: {enabled: true}}", "settings.audit.enabled"),
             ("settings: {pii: {enabled: true}}", "settings.pii.enabled"),
             ("settings: {mcp: {code_mode: {enabled: true}}}", "settings.mcp.code_mode.enabled"),
             ("settings: {circuit_breaker: {enabled: true}}", "settings.circuit_breaker.enabled"),
