@@ -101,6 +101,8 @@ class ChainSuite:
         self.assertEqual(await self._fault(), (5, "truncated"))
         await self.store.write(run, "UPDATE audit_head SET seq = 4")
         self.assertEqual(await self._fault(), (4, "altered"))
+        beyond = await self.store.read(audit_verify.follow, 9, "x")
+        self.assertEqual((beyond.fault_seq, beyond.fault), (5, "truncated"))
         await self.store.write(run, "DELETE FROM audit_log")
         self.assertEqual(await self._fault(), (1, "truncated"))
 

@@ -62,7 +62,8 @@ def _typed(schema: Schema, text: str) -> Any:
     if kind == "boolean":
         return {"true": True, "false": False}.get(text, text)
     if kind == "array":
-        return [one.strip() for one in text.split(",") if one.strip()]
+        # A comma alone is how an empty list is written where an empty argument is none.
+        return [] if text in ("", ",") else [one.strip() for one in text.split(",")]
     return text
 
 

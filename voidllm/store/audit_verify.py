@@ -66,6 +66,9 @@ def follow(after: int, after_hash: str) -> Op[Checked]:
     if after <= known.dropped_seq:
         # Dropped since, or never looked at: the chain goes on from what was noted when it was dropped.
         after, after_hash = known.dropped_seq, known.dropped_hash
+    if after > known.seq:
+        # There was an entry after which there is not even a place now.
+        return Checked(known, known.seq, known.hash, 0, True, known.seq + 1, "truncated")
     rows = yield q(_SELECT, after, PAGE)
     last, digest = after, after_hash
     for *values, stored in rows:
