@@ -23,6 +23,7 @@ def naive_snapshot(version: int, stored: StoredAccess, catalogue: Catalogue) -> 
             scopes.append(Scope("team", key.team_id, teams[key.team_id].limits))
             lists.append(stored.access.get(("team", key.team_id)))
         scopes.append(Scope("org", org.id, org.limits))
+        scopes.append(Scope("system", "", stored.system_limits))
         lists.append(stored.access.get(("org", key.org_id)))
         keys[bytes.fromhex(key.hash)] = Principal(
             key_id=key.id,

@@ -404,7 +404,7 @@ _steps = st.one_of(
     st.tuples(st.just("owned_key"), _keys, _orgs, st.booleans(), _limits, _models),
     st.tuples(st.just("revoke"), _keys),
     st.tuples(st.just("expire"), _keys, _moment),
-    st.tuples(st.just("limits"), st.sampled_from(["org", "team", "key"]), _orgs, _keys, _limits),
+    st.tuples(st.just("limits"), st.sampled_from(["org", "team", "key", "system"]), _orgs, _keys, _limits),
     st.tuples(st.just("access"), st.sampled_from(["org", "team", "key"]), _orgs, _keys, _models),
     st.tuples(st.just("aliases"), st.sampled_from(["org", "team"]), _orgs, _aliases),
     st.tuples(st.just("gone"), st.sampled_from(["org", "team", "service_account"]), _orgs, st.booleans()),
@@ -419,7 +419,7 @@ _TABLES = {"org": "organizations", "team": "teams", "service_account": "service_
 
 
 def _scope(kind: str, org: str, key: str = "") -> str:
-    return {"org": org, "team": f"{org}-team", "service_account": f"{org}-robot", "key": key}[kind]
+    return {"org": org, "team": f"{org}-team", "service_account": f"{org}-robot", "key": key, "system": ""}[kind]
 
 
 class FollowingTests(Case):

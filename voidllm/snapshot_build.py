@@ -35,6 +35,7 @@ class Book:
         self._cells = cells
         self._shared = Shared()
         # Live ones; with None for a scope that has no limits.
+        self._system: Scope | None = None
         self._orgs: dict[str, Scope | None] = {}
         self._teams: dict[str, tuple[str, Scope | None]] = {}
         self._access: dict[tuple[str, str], frozenset[str]] = {}
@@ -49,6 +50,7 @@ class Book:
 
     def begin(self, facts: ScopeFacts) -> None:
         """Take over all organisations and teams; keys follow in pages."""
+        self._system = self._scope("system", "", facts.system)
         for org_id, limits in facts.orgs.items():
             self._orgs[org_id] = self._scope("org", org_id, limits)
         for team_id, team in facts.teams.items():
@@ -97,6 +99,7 @@ class Book:
     def sweep(self, draft: KeyDraft, keys: KeyTable, now_ms: int) -> Iterator[None]:
         """Drop keys that have expired, and ask for the place of every scope that is still counted."""
         if self._cells is not None:
+            self._keep(self._system)
             for org in self._orgs.values():
                 self._keep(org)
             for _, team in self._teams.values():
@@ -236,7 +239,7 @@ class Book:
             return known
         if org_id not in self._orgs or (team_id is not None and team_id not in self._teams):
             return None
-        scopes = [self._orgs[org_id]]
+        scopes = [self._orgs[org_id], self._system]
         lists = [self._access.get(("org", org_id))]
         if team_id is not None:
             scopes.insert(0, self._teams[team_id][1])

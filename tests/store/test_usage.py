@@ -246,6 +246,7 @@ class UsageSuite:
                 ("key", "other"): ScopeUsage("key", "other", 1, 15, 1, 15),
                 ("team", "t"): ScopeUsage("team", "t", 2, 30, 4, 60),
                 ("org", "o"): ScopeUsage("org", "o", 3, 45, 5, 75),
+                ("system", ""): ScopeUsage("system", "", 3, 45, 5, 75),
             },
         )
 
@@ -263,7 +264,7 @@ class UsageSuite:
         admitted = [event(status=s, tokens=TokenCounts()) for s in (429, 499, 502, 504)]
         await self.store.commit_usage("s", 9, refused + admitted)
         found = {u.kind: u.day_requests for u in await self.store.usage_since(NOW - DAY, NOW - DAY)}
-        self.assertEqual(found, {"key": 4, "org": 4})
+        self.assertEqual(found, {"key": 4, "org": 4, "system": 4})
 
     async def test_far_away_days(self) -> None:
         """Rows of any date, however wrong the clock was, are kept."""

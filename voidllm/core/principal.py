@@ -35,8 +35,8 @@ class Limits:
 class Scope:
     """One counting scope with its own limits.
 
-    :ivar kind: ``key``, ``team`` or ``org``.
-    :ivar id: id of the key, team or organisation.
+    :ivar kind: ``key``, ``team`` or ``org``, or ``system`` for the whole installation.
+    :ivar id: id of the key, team or organisation, else empty.
     :ivar cell: its place in the table that processes share; -1 where there is no such table.
     """
 
@@ -53,7 +53,7 @@ class Principal:
     :ivar key_type: ``user_key``, ``team_key``, ``sa_key`` or ``session_key``.
     :ivar scopes: what the key is for: ``inference``, ``admin:read``, ``admin:write``.
     :ivar expires_at_ms: Unix milliseconds after which the key is dead, or ``None``.
-    :ivar counted: the scopes whose limits are not all zero, order key, team, org.
+    :ivar counted: the scopes whose limits are not all zero, order key, team, org, system.
     :ivar access: one entry per scope that restricts models; a model must be in every
         one of them, so an empty set allows nothing and an empty tuple allows all.
     :ivar networks: where the key may be used from, see :mod:`voidllm.core.networks`; an empty

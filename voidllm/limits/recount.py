@@ -89,3 +89,4 @@ def _keys(event: UsageEvent) -> Iterable[Key]:
     if event.team_id is not None:
         yield "team", event.team_id
     yield "org", event.org_id
+    yield "system", ""

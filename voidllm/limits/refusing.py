@@ -30,14 +30,15 @@ def refusal(asked: Iterable[tuple[str, Counter]], tokens: int, now: Now) -> Refu
     if worst is None or culprit is None:
         return None
     headers = standing([culprit], now)
+    called = "gateway" if kind == "system" else kind
     if worst.unit == "requests":
-        message = f"the {kind}'s request limit is used up"
+        message = f"the {called}'s request limit is used up"
         return Refusal(429, "rate_limit_exceeded", message, None, worst.wait_ms, headers)
     if worst.wait_ms is not None:
-        message = f"the {kind}'s token limit does not leave enough for this request"
+        message = f"the {called}'s token limit does not leave enough for this request"
         return Refusal(429, "token_limit_exceeded", message, None, worst.wait_ms, headers)
     # No wait helps but a smaller request or a larger limit; SDKs are told not to try.
-    message = f"the request needs more tokens than the {kind}'s token limit allows at all"
+    message = f"the request needs more tokens than the {called}'s token limit allows at all"
     return Refusal(429, "token_limit_exceeded", message, None, _NEVER_MS, (*headers, _NO_RETRY))
 
 

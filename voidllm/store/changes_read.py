@@ -33,6 +33,7 @@ class TeamFacts:
 class ScopeFacts:
     """Organisations and teams; of all of them, or of those that were touched.
 
+    :ivar system: limits of the whole installation; only with all of them.
     :ivar orgs: live ones.
     :ivar teams: live ones of live organisations.
     :ivar access: ``(kind, id) -> models``, of those that have a list.
@@ -44,6 +45,7 @@ class ScopeFacts:
     access: Mapping[tuple[str, str], frozenset[str]] = field(factory=dict)
     org_aliases: Mapping[tuple[str, str], str] = field(factory=dict)
     team_aliases: Mapping[tuple[str, str], str] = field(factory=dict)
+    system: Limits = Limits()
 
 
 @frozen
@@ -95,6 +97,7 @@ def all_scopes() -> Op[tuple[int, ScopeFacts]]:
         {**(yield from access_rows.access_of("org")), **(yield from access_rows.access_of("team"))},
         (yield from access_rows.all_aliases("org")),
         (yield from access_rows.all_aliases("team")),
+        (yield from tenants.system_limits()),
     )
 
 

@@ -342,7 +342,7 @@ class ScopeUsage:
 
     Only admitted requests count: they have a deployment, however they ended.
 
-    :ivar kind: ``key``, ``team`` or ``org``.
+    :ivar kind: ``key``, ``team``, ``org``, or ``system`` with an empty id.
     """
 
     kind: str

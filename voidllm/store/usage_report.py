@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from typing import Mapping, Sequence
 
+from attrs import astuple
+
 from voidllm.core.errors import StoreRejected
 from voidllm.core.usage_cover import Cover, Piece, cover, cover_hours
 from voidllm.core.usage_days import zone_of
@@ -141,7 +143,7 @@ def _part(
 
 
 def usage_since(day_start_ms: int, month_start_ms: int) -> Op[list[ScopeUsage]]:
-    """Add up what every key, team and organisation used since two UTC midnights.
+    """Add up what every key, team and organisation, and all of them, used since two UTC midnights.
 
     The month may have begun before the day or at the same moment, never after it.
     """
@@ -167,6 +169,11 @@ def usage_since(day_start_ms: int, month_start_ms: int) -> Op[list[ScopeUsage]]:
             if len(rows) < _SCOPE_PAGE:
                 break
             after = rows[-1][0]
+    # Everything is some organisation's.
+    orgs = [used for used in found if used.kind == "org"]
+    if orgs:
+        totals = [sum(numbers) for numbers in zip(*(astuple(used)[2:] for used in orgs), strict=True)]
+        found.append(ScopeUsage("system", "", *totals))
     return found
 
 
