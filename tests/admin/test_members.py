@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import os
+
 from twisted.internet.defer import Deferred
 
 from tests.admin.support import NOW, OnPostgres, user
 from tests.admin.tenants import TenantCase
+from tests.store.support import org
 from voidllm.admin.moments import show
+from voidllm.auth.sessions import new_token
 
 
 class Members(TenantCase):
@@ -22,7 +26,7 @@ class Members(TenantCase):
         """Each step is stored and on record, with the organisation that it was in."""
         person = await self.store.create_user(user())
         seq = await self.last_audited()
-        made = await self.done("boss", "POST", self.path(), {"user_id": person.id}, 201)
+        made = await self.done("system", "POST", self.path(), {"user_id": person.id}, 201)
         expected = {
             "id": person.id,
             "org_id": self.org.id,
@@ -57,7 +61,9 @@ class Members(TenantCase):
         for who, method, path, body, status, param in (
             ("boss", "PATCH", self.path("system"), {"role": "member"}, 403, None),
             ("boss", "DELETE", self.path("system"), None, 403, None),
-            ("boss", "POST", self.path(), {"user_id": root.id}, 403, None),
+            ("boss", "POST", self.path(), {"user_id": root.id}, 404, "user_id"),
+            ("boss", "POST", self.path(), new, 404, "user_id"),
+            ("boss", "POST", self.path(), {"user_id": self.users["other_boss"]}, 404, "user_id"),
             ("boss", "POST", theirs, new, 404, None),
             ("boss", "GET", theirs, None, 404, None),
             ("boss", "DELETE", self.path("other_boss", self.other.id), None, 404, None),
@@ -73,6 +79,30 @@ class Members(TenantCase):
             ("mate", "DELETE", self.path("worker"), None, 403, None),
         ):
             await self.refused(who, method, path, body, status, param)
+
+    async def test_who_administers_both_organisations_adds(self) -> None:
+        """Somebody of the one to the other, but nobody of a third, and no system administrator."""
+        third = await self.store.create_org(org(name="Third", slug="third"))
+        stranger = await self.store.create_user(user(), third.id, "member")
+        root = await self.store.create_user(user(is_system_admin=True), self.org.id, "member")
+        await self.execute(
+            "INSERT INTO org_memberships (org_id, user_id, role, created_at_ms) VALUES (?, ?, ?, ?)",
+            self.other.id,
+            self.users["boss"],
+            "org_admin",
+            NOW,
+        )
+        token = new_token(os.urandom, self.digester.digest)
+        begun = await self.begin_session(self.users["boss"])
+        digest = self.digester.digest(token.encode()).hex()
+        await self.execute("UPDATE sessions SET hash = ? WHERE id = ?", digest, begun)
+        self.keys["both"] = token
+        theirs = self.path(org=self.other.id)
+        await self.refused("both", "POST", theirs, {"user_id": stranger.id}, 404, "user_id")
+        await self.refused("both", "POST", theirs, {"user_id": root.id}, 403)
+        mate = self.users["mate"]
+        await self.done("both", "POST", theirs, {"user_id": mate}, 201)
+        self.assertEqual((await self.roles(self.other.id))[mate], "member")
 
     async def test_whoever_leaves_takes_nothing_along(self) -> None:
         """Keys there are revoked, teams are left, and sessions end unless there is another home."""
@@ -113,14 +143,14 @@ class Members(TenantCase):
             await self.refused(who, "DELETE", path, None, 409)
             await self.refused(who, "PATCH", path, {"role": "member"}, 409)
         second = {"user_id": self.users["worker"], "role": "org_admin"}
-        await self.done("other_boss", "POST", self.path(org=self.other.id), second, 201)
+        await self.done("system", "POST", self.path(org=self.other.id), second, 201)
         await self.done("other_boss", "DELETE", path, status=204)
         self.assertEqual(await self.roles(self.other.id), {self.users["worker"]: "org_admin"})
 
     async def test_of_two_who_demote_each_other_one_is_left(self) -> None:
         """At the same time, too."""
         second = {"user_id": self.users["worker"], "role": "org_admin"}
-        await self.done("other_boss", "POST", self.path(org=self.other.id), second, 201)
+        await self.done("system", "POST", self.path(org=self.other.id), second, 201)
         work = [
             Deferred.fromCoroutine(self.call("DELETE", self.path(name, self.other.id), None, "system"))
             for name in ("other_boss", "worker")

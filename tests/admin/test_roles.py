@@ -48,6 +48,8 @@ RULES: Mapping[str, Mapping[str, int]] = {
     "delete_service_account": _OTHERS,
     # Only the system's administrators make people who belong nowhere.
     "create_user": _of(_400=("sa_key", "boss", "other_boss")),
+    # Whoever belongs nowhere is nobody's to add but theirs.
+    "add_member": _of(_404=("sa_key", "boss")),
     # Without an owner it would be a key of the caller's own.
     "create_key": _of(_400=("sa_key",)),
     "create_org_key": _of(_400=_PROGRAMS),

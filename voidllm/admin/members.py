@@ -40,13 +40,18 @@ async def list_members(call: Call[MemberList, Nothing]) -> Page[Member]:
 async def add_member(call: Call[Nothing, NewMember]) -> Member:
     """Make somebody who is there already a member.
 
+    Nobody is drawn into an organisation by strangers: it would take them from those who manage them, and
+    from the identity provider of their own organisation. Whoever is elsewhere is invited, and consents.
+
     :raises Refusal: 403 for a role above one's own, 404 for the user, 409 if they are one already.
     """
-    ask, org_id = call.body, call.org.id
-    require_not_above_in(call.actor, org_id, ask.role)
+    ask, org_id, actor = call.body, call.org.id, call.actor
+    require_not_above_in(actor, org_id, ask.role)
 
     def check(person: UserRow) -> None:
-        require_not_above_in(call.actor, org_id, SYSTEM_ADMIN if person.is_system_admin else MEMBER)
+        if not actor.everywhere and not any(actor.orgs.get(known) == ORG_ADMIN for known in person.orgs):
+            raise missing("user_id")
+        require_not_above_in(actor, org_id, SYSTEM_ADMIN if person.is_system_admin else MEMBER)
 
     with unique("user_id"):
         made = await call.change(memberships.add_member, org_id, ask.user_id, ask.role, check, call.now_ms)
@@ -134,7 +139,10 @@ ROUTES = (
         status=201,
         codes=("conflict",),
         example={"user_id": "0199c0de-7a1b-7c3d-8e9f-0123456789ab", "role": "member"},
-        description="Of somebody who is there already; an invite asks others. Up to the role org_admin.",
+        description=(
+            "Of somebody of another organisation that the caller administers, or for a system_admin of"
+            " anybody; others are asked by an invite. Up to the role org_admin."
+        ),
         tag="members",
     ),
     Route(
