@@ -10,12 +10,13 @@ from typing import Any
 
 import click
 
+from . import reports
 from .command import CannotMeasure, Command
 from .harness import Failed
 from .scenarios import SCENARIOS
 
 _UNITS = {"": 1.0, "ms": 0.001, "s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0}
-_NAMES = [*SCENARIOS, "all", "targets", "control-plane"]
+_NAMES = [*SCENARIOS, "all", "targets", "control-plane", "reports"]
 #: Shorter runs have blocks without a request in them.
 _SHORTEST_S = 0.5
 
@@ -79,6 +80,7 @@ def _help() -> str:
     rows.append(
         f"  {'control-plane':<{width}}  100,000 keys, changes, and 50 administrators who write at once"
     )
+    rows.append(f"  {'reports':<{width}}  reports on a million events, on SQLite and on PostgreSQL")
     rows.append(f"  {'targets':<{width}}  figures for speed and memory beside nginx and their targets")
     return "\n".join(["\b", "Scenarios:", *rows])
 
@@ -126,7 +128,7 @@ def _help() -> str:
 )
 @click.option("--even", is_flag=True, help="Send at equal distances instead of at random.")
 @click.option("--seed", type=int, default=1, show_default=True, help="Of the random moments.")
-@click.option("--quick", is_flag=True, help="Of targets: short runs, noisier.")
+@click.option("--quick", is_flag=True, help="Of targets: short runs, noisier. Of reports: fewer events.")
 @click.option("--keep", is_flag=True, help="Keep the temporary folder with logs and state.")
 def main(scenario: str, json_to: str | None, html_to: str | None, **options: Any) -> None:
     """Run it."""
@@ -134,8 +136,10 @@ def main(scenario: str, json_to: str | None, html_to: str | None, **options: Any
         raise click.UsageError(
             "targets has its own rates; --duration (of the run at 5,000 rps; 5m) or --quick make it shorter"
         )
-    if options["quick"] and scenario != "targets":
-        raise click.UsageError("--quick belongs to targets; other runs are made shorter by --duration")
+    if options["quick"] and scenario not in ("targets", "reports"):
+        raise click.UsageError("--quick is for targets and reports; --duration makes other runs shorter")
+    if scenario == "reports":
+        sys.exit(reports.run(100_000 if options["quick"] else 1_000_000, json_to))
     try:
         status = Command(scenario, json_to, html_to, options).run()
     except (CannotMeasure, Failed) as error:

@@ -23,7 +23,7 @@ _HEADINGS = {"total_requests": "REQUESTS", "prompt_tokens": "PROMPT", "completio
     show_default=True,
     metavar="A,B,...",
     help="Out of model, status, key, team, org, user, service_account, provider, deployment, endpoint, "
-    "kind, source, day, hour; '' for one sum.",
+    "kind, source, tag, month, day, hour; '' for one sum.",
 )
 @click.option(
     "--since",
@@ -38,8 +38,8 @@ _HEADINGS = {"total_requests": "REQUESTS", "prompt_tokens": "PROMPT", "completio
 def usage(settings: Settings, group_by: str, since: str, until: str | None, as_json: bool) -> None:
     """Tell what was used and what it cost, up to this moment.
 
-    The resolution is one hour: an hour that overlaps the span counts whole. Refused and failed
-    requests are counted too, by their status. The table names keys, JSON has their ids. At most the
+    Hours of the last two weeks and days before them that overlap the span count whole; days are those
+    of the organisation's time zone. Refused and failed requests are counted too, by their status. The table names keys, JSON has their ids. At most the
     10,000 most used rows are given.
 
     \b

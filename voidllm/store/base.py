@@ -9,6 +9,7 @@ from attrs import evolve
 from twisted.internet.defer import Deferred, succeed
 from twisted.logger import Logger
 
+from voidllm.core.errors import StoreError
 from voidllm.core.ids import uuid7
 from voidllm.core.principal import Limits
 from voidllm.core.usage import UsageEvent
@@ -58,6 +59,9 @@ ALL_KEYS = KeyFilter()
 FIRST_PAGE = Page()
 _log = Logger(namespace="voidllm.store")
 
+#: How long rows wait to be added up if there are few; reports add up what waits.
+_ROLL_S = 5.0
+
 
 class SQLStore:
     """The methods of :class:`~voidllm.core.interfaces.IStore` on top of :meth:`_run`."""
@@ -68,6 +72,7 @@ class SQLStore:
         self._listeners: list[Listener] = []
         self._announced = 0
         self._unrolled = 0
+        self._rolled_s = world.reactor.seconds()
 
     @property
     def dialect(self) -> Dialect:
@@ -203,10 +208,15 @@ class SQLStore:
         make = partial(usage_commit.commit_lines, self._dialect, segment, end_offset, lines)
         inserted: int = await self._run(make, write=True, repeatable=True)
         self._unrolled += inserted
-        if self._unrolled >= usage_roll.ROWS:
-            # Here, so that whoever brings more waits for it.
-            self._unrolled = 0
-            await self._roll_some()
+        now_s = self._world.reactor.seconds()
+        if self._unrolled >= usage_roll.ROWS or (self._unrolled and now_s - self._rolled_s >= _ROLL_S):
+            self._unrolled, self._rolled_s = 0, now_s
+            try:
+                # Here, so that whoever brings more waits for it.
+                await self._roll_some()
+            except StoreError as problem:
+                # The rows are stored: nobody must take them for refused.
+                _log.warn("usage is added up later ({problem})", problem=str(problem))
         return inserted
 
     def make_durable(self) -> Deferred[None]:
@@ -240,7 +250,7 @@ class SQLStore:
                 pass
 
     async def _roll_some(self) -> int:
-        make = partial(usage_roll.roll, self._dialect, self._world.wall_ms())
+        make = partial(usage_roll.roll, self._dialect, self._world.wall_ms(), usage_roll.ROWS)
         return await self._run(make, write=True, repeatable=True)
 
     def ping(self) -> Deferred[None]:

@@ -53,7 +53,7 @@ def pending() -> Op[bool]:
     return bool(rows)
 
 
-def roll(dialect: Dialect, now_ms: int, rows: int = ROWS) -> Op[int]:
+def roll(dialect: Dialect, now_ms: int, rows: int) -> Op[int]:
     """Add up events that wait.
 
     :returns: how many were; fewer than ``rows`` if none are left.

@@ -72,6 +72,7 @@ ROLLUPS = (
     Rollup(8, "tag_model", "tag", ("org_id", *_MODEL, "status", "tag"), frozenset({HOUR, DAY})),
     Rollup(9, "tag_team", "tag", ("org_id", "team_id", "status", "tag"), frozenset({HOUR, DAY})),
     Rollup(10, "tag_owner", "tag", ("org_id", *_OWNER, "tag"), frozenset({DAY, MONTH})),
+    Rollup(12, "tag_team_model", "tag", ("org_id", "team_id", *_MODEL, "status", "tag"), frozenset({MONTH})),
     Rollup(11, "tag", None, (*_EVERYTHING, "tag"), frozenset({DAY, MONTH})),
 )
 
