@@ -98,6 +98,10 @@ class SSOCase(AdminCase):
         found: list[Any] = await self.store.read(_rows, sql, *params)
         return found
 
+    async def execute(self, sql: str, *params: Any) -> None:
+        """Run one statement on the store."""
+        await self.store.write(_rows, sql, *params)
+
     async def stored(self) -> dict[str, list[Any]]:
         """Read all that a sign-on can change."""
         return {table: await self.rows(f"SELECT * FROM {table} ORDER BY 1, 2") for table in _TABLES}

@@ -104,6 +104,18 @@ class Resetting(IdentityCase):
         self.assertIn(("password_reset_issue", self.users["boss"], self.ada.id), entries)
         self.assertIn(("password_change", self.ada.id, self.ada.id), entries)
 
+    async def test_a_token_goes_no_further(self) -> None:
+        """It is void once the person belongs elsewhere too, or administers the installation."""
+        for method, path, body in (
+            ("POST", f"/api/v1/orgs/{self.other.id}/members", {"user_id": self.ada.id}),
+            ("PATCH", f"/api/v1/users/{self.ada.id}", {"is_system_admin": True}),
+        ):
+            _, got = await self.issue(who="boss" if method == "POST" else "system")
+            self.assertIn((await self.call(method, path, body))[0], (200, 201))
+            self.assertEqual(await self.rows("SELECT hash FROM password_resets"), [])
+            self.assertEqual((await self.redeem(got["token"]))[0], 410)
+            self.assertEqual((await self.log_in(password=NEW))[0], 401)
+
     async def test_one_token_at_the_same_moment(self) -> None:
         """Of several who redeem one token at once only one chooses the password."""
         _, got = await self.issue()

@@ -89,6 +89,34 @@ class SignOnTests(SSOCase):
         found = await self.rows("SELECT password_hash, must_change_password FROM users WHERE id = ?", made.id)
         self.assertEqual(found, [[None, 0]])
 
+    async def test_link_disarms_strangers(self) -> None:
+        """Of an account that another organisation made with somebody's address, its makers keep nothing."""
+        made = await self.store.create_user(
+            user(email="ann@example.org", password_hash="hash"), self.other.id, "member"
+        )
+        for sql in (
+            "INSERT INTO sessions (hash, user_id, id, way, address, agent, created_at_ms, seen_at_ms,"
+            " expires_at_ms) VALUES (?, ?, 's', 'password', '', '', 1, 1, 9)",
+            "INSERT INTO password_resets (hash, user_id, created_at_ms, expires_at_ms) VALUES (?, ?, 1, 9)",
+            "INSERT INTO totp (secret, user_id, created_at_ms, confirmed_at_ms, last_step)"
+            " VALUES (?, ?, 1, 1, 1)",
+        ):
+            await self.execute(sql, "0" * 64, made.id)
+        await self.person()
+        self.assertEqual(await self.sign_on(), "/auth/callback")
+        self.assertEqual((await self.me())["id"], made.id)
+        found = await self.rows("SELECT password_hash, auth_provider FROM users WHERE id = ?", made.id)
+        self.assertEqual(found, [[None, "oidc"]])
+        for table in ("password_resets", "totp"):
+            self.assertEqual(await self.rows(f"SELECT * FROM {table}"), [])
+        self.assertEqual(await self.rows("SELECT way FROM sessions"), [["sso"]])
+        # Nor do they get it back.
+        status, _, _ = await self.call("POST", f"/api/v1/users/{made.id}/password-reset", who="other_boss")
+        self.assertEqual(status, 409)
+        body = {"password": "one of their choice"}
+        status, _, _ = await self.call("PATCH", f"/api/v1/users/{made.id}", body, who="other_boss")
+        self.assertEqual(status, 409)
+
     async def test_removed_stays_away(self) -> None:
         """Whoever was removed does not come back by signing on, until somebody makes them anew."""
         await self.person()

@@ -10,7 +10,7 @@ from voidllm.core.errors import StoreConflict
 from voidllm.store.changes import Changed
 from voidllm.store.orgs import lock_org
 from voidllm.store.pages import Condition, Page, contains, paged
-from voidllm.store.sso_reach import end_borrowed_sessions
+from voidllm.store.sso_reach import end_borrowed_access
 from voidllm.store.statements import PAGE, Op, Row, q
 from voidllm.store.users import UserRow, create_user, lock_user
 
@@ -213,7 +213,7 @@ def join_known(digest: str, user_id: str, keep: str | None, now_ms: int) -> Op[C
         invite.role,
         now_ms,
     )
-    yield from end_borrowed_sessions(user_id, keep)
+    yield from end_borrowed_access(user_id, keep)
     made: Changed[Any] = Changed(
         None,
         "create",

@@ -11,7 +11,7 @@ from voidllm.store.changes import Changed
 from voidllm.store.last_ones import require_other_org_admin
 from voidllm.store.orgs import lock_org
 from voidllm.store.pages import Condition, Page, contains, paged
-from voidllm.store.sso_reach import end_borrowed_sessions
+from voidllm.store.sso_reach import end_borrowed_access
 from voidllm.store.standing import role_in_org
 from voidllm.store.statements import Op, Row, q
 from voidllm.store.users import UserRow, get_user, lock_user
@@ -89,7 +89,7 @@ def add_member(
         now_ms,
     )
     if person.orgs:
-        yield from end_borrowed_sessions(user_id)
+        yield from end_borrowed_access(user_id)
     made = Membership(org_id, user_id, role, now_ms, person.email, person.name, person.is_system_admin)
     return Changed(
         made,

@@ -12,6 +12,7 @@ from voidllm.store.changes import Changed
 from voidllm.store.orgs import lock_org
 from voidllm.store.sessions import Session, create_session, end_sessions
 from voidllm.store.statements import Op, q
+from voidllm.store.totp import remove_totp
 from voidllm.store.users import UserRow, create_user, lock_user
 
 
@@ -138,7 +139,7 @@ def _by_address(arrival: Arrival, now_ms: int) -> Op[tuple[str, tuple[Changed[An
         yield from lock_user(user_id)
         yield from _require_at_home(arrival, user_id, "provision_failed")
         after = {"issuer": arrival.issuer}
-        if (yield from _disarm(user_id, now_ms)):
+        if (yield from _disarm(arrival, user_id, now_ms)):
             after["local_password"] = "removed"  # noqa: S105
         touched = (("user", user_id),)
         made: Changed[Any] = Changed(
@@ -192,16 +193,30 @@ def _require_at_home(arrival: Arrival, user_id: str, reason: str) -> Op[None]:
         raise NotLetIn(reason, "the account is not of this organisation alone", user_id)
 
 
-def _disarm(user_id: str, now_ms: int) -> Op[bool]:
-    """Take away a password that somebody else has chosen for the user, and what was begun with it."""
+def _disarm(arrival: Arrival, user_id: str, now_ms: int) -> Op[bool]:
+    """Take away a password that somebody else has chosen for the user, and what was begun with it.
+
+    Whoever administers an organisation makes accounts with any address, and chooses their passwords: of
+    an account that its owner finds in an organisation of others, nothing is left to those who made it.
+    """
+    foreign = False
+    if not arrival.confined:
+        person = yield from standing.of_user(user_id)
+        foreign = person is not None and not person.system_admin and arrival.org_id not in person.orgs
     rows = yield q(
-        "UPDATE users SET password_hash = NULL, must_change_password = 0, updated_at_ms = ?"
-        " WHERE id = ? AND must_change_password = 1 RETURNING id",
+        "UPDATE users SET password_hash = NULL, must_change_password = 0, updated_at_ms = ?,"
+        " auth_provider = CASE WHEN ? = 1 THEN 'oidc' ELSE auth_provider END"
+        " WHERE id = ? AND (must_change_password = 1 OR ? = 1) RETURNING id",
         now_ms,
+        int(foreign),
         user_id,
+        int(foreign),
     )
     if rows:
         yield from end_sessions(user_id)
+        yield q("DELETE FROM password_resets WHERE user_id = ?", user_id)
+    if foreign:
+        yield from remove_totp(user_id)
     return bool(rows)
 
 

@@ -12,7 +12,7 @@ from voidllm.store.last_ones import require_other_org_admin, require_other_syste
 from voidllm.store.orgs import lock_org
 from voidllm.store.pages import Condition, Page, contains, paged
 from voidllm.store.records import User
-from voidllm.store.sso_reach import end_borrowed_sessions
+from voidllm.store.sso_reach import end_borrowed_access
 from voidllm.store.statements import Op, Row, q
 
 _SELECT = (
@@ -151,7 +151,7 @@ def change_user(
     if before.is_system_admin and not wanted.is_system_admin:
         yield from require_other_system_admin(user_id)
     if wanted.is_system_admin and not before.is_system_admin:
-        yield from end_borrowed_sessions(user_id)
+        yield from end_borrowed_access(user_id)
     more: tuple[Changed[Any], ...] = ()
     if wanted.password_hash is not None:
         changed = yield from passwords.set_password(user_id, wanted.password_hash, None, None, now_ms)
