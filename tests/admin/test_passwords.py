@@ -129,8 +129,8 @@ class Resetting(IdentityCase):
         """No session begins with a password that was changed while it was looked at."""
         verify = self.context.passwords.verify
 
-        def slow(stored: str | None, given: str) -> Deferred[bool]:
-            right = verify(stored, given)
+        def slow(stored: str | None, given: str, *, known: bool) -> Deferred[bool]:
+            right = verify(stored, given, known=known)
             return right.addCallback(self._meanwhile)
 
         self.context.passwords.verify = slow  # type: ignore[method-assign]

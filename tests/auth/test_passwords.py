@@ -82,6 +82,28 @@ class PasswordTests(SynchronousTestCase):
         self.assertEqual(len(running), 34)
         self.assertTrue(all(self.successResultOf(d) for d in waiting))
 
+    def test_one_keeps_nobody_out(self) -> None:
+        """Of one organisation a few hashes are made at a time, and strangers leave places to the known."""
+        running: list[Deferred[Any]] = []
+
+        def later(f: Callable[..., Any], *args: Any) -> Deferred[Any]:
+            running.append(Deferred())
+            return running[-1]
+
+        passwords = Passwords(World(reactor=Clock(), in_thread=later), CHEAP)
+        made = [passwords.hash("p", "org") for _ in range(4)]
+        self.assertEqual(self.failureResultOf(passwords.hash("p", "org"), Refusal).value.status, 503)
+        asked = [passwords.verify("h", "p", known=False) for _ in range(22)]
+        for refused in (passwords.verify("h", "p", known=False), passwords.hash("p", "another")):
+            self.assertEqual(self.failureResultOf(refused, Refusal).value.status, 503)
+        asked.append(passwords.verify("h", "p", known=True))
+        for d in running:
+            d.callback(True)
+        self.assertTrue(all(self.successResultOf(d) for d in (*made, *asked)))
+        again = passwords.hash("p", "org")
+        running[-1].callback("hashed")
+        self.assertEqual(self.successResultOf(again), "hashed")
+
     def test_shipped_settings(self) -> None:
         """The settings for real passwords are those of RFC 9106 for 64 MiB."""
         stored = self.successResultOf(

@@ -86,7 +86,7 @@ async def _as_new(call: Call[Nothing, Redeem], invite: Invite) -> Joined:
         raise bad(f"password must have {LEAST_PASSWORD} characters or more", param="password")
     if ask.password.strip().lower() == invite.email:
         raise bad("password must not be the e-mail address", param="password")
-    hashed = await context.passwords.hash(ask.password)
+    hashed = await context.passwords.hash(ask.password, invite.org_id)
     new = UserRow(call.new_id(), invite.email, ask.display_name, call.now_ms, hashed)
     somebody = evolve(ANYBODY, kind="user", user_id=new.id, name=new.name, org_id=invite.org_id)
     author = author_of(somebody, call.client, call.status) if context.audited else None

@@ -45,9 +45,9 @@ async def log_in(call: Call[Nothing, Login]) -> LoggedIn:
     if ask.cookie:
         require_own_page(call.client)
     subjects = backoff.subjects_of(context.digester.digest, ask.email, call.client.address)
-    await count_attempt(call, subjects)
+    known = await count_attempt(call, subjects)
     try:
-        account, proof = await _prove(call, subjects)
+        account, proof = await _prove(call, subjects, known)
     except Refusal as refusal:
         if refusal.code != "unauthorized":
             # No guess was wrong: the machine is busy, or a code is asked for.
@@ -90,8 +90,9 @@ async def count_attempt(call: Call[Any, Any], subjects: Subjects) -> None:
         message = "too many failed attempts; wait as long as Retry-After says"
         raise Refusal(429, "too_many_requests", message, retry_after_ms=wait_ms)
 
+    return backoff.known(found.get(subjects.pair), now_ms)
 
-async def _prove(call: Call[Nothing, Login], subjects: Subjects) -> tuple[Account, Proof]:
+async def _prove(call: Call[Nothing, Login], subjects: Subjects, known: bool) -> tuple[Account, Proof]:
     """Look at what somebody shows of themselves; what can be used once is used up later.
 
     :raises Refusal: 401, or 503 if too many log in.
@@ -99,7 +100,7 @@ async def _prove(call: Call[Nothing, Login], subjects: Subjects) -> tuple[Accoun
     ask, context = call.body, call.context
     account = await call.read(passwords.find_account, ask.email) if storable(ask.email) else None
     stored = None if account is None else account.password_hash
-    right = await context.passwords.verify(stored, ask.password)
+    right = await context.passwords.verify(stored, ask.password, known=known)
     if account is None or stored is None or not right:
         await _note_failure(call, account)
         raise _wrong()

@@ -45,7 +45,7 @@ async def change_password(call: Call[Nothing, PasswordChange]) -> PasswordChange
     if ask.new_password == ask.current_password:
         raise bad("new_password is the present one", param="new_password")
     await prove_password(call, account, ask.current_password)
-    hashed = await context.passwords.hash(ask.new_password)
+    hashed = await context.passwords.hash(ask.new_password, account.org_id or account.id)
     first = await call.read(passwords.first_password, user_id)
     ended = await call.change(
         passwords.set_password,
@@ -129,7 +129,7 @@ async def redeem_reset(call: Call[Nothing, Redeem]) -> PasswordChanged:
         raise _gone()
     await call.write(login_attempts.take_back, subjects.all)
     require_acceptable(ask.new_password, account)
-    hashed = await context.passwords.hash(ask.new_password)
+    hashed = await context.passwords.hash(ask.new_password, account.org_id or account.id)
     first = await call.read(passwords.first_password, account.id)
     author = author_of(person_of(account), call.client, call.status) if context.audited else None
     ended = await context.store.change(author, passwords.redeem_reset, digest, hashed, call.now_ms)

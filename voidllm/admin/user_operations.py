@@ -71,7 +71,7 @@ async def create_user(call: Call[Nothing, NewUser]) -> User:
         ask.email.lower(),
         ask.display_name,
         call.now_ms,
-        None if ask.password is None else await call.context.passwords.hash(ask.password),
+        None if ask.password is None else await call.context.passwords.hash(ask.password, _payer(actor)),
         ask.is_system_admin,
         ask.must_change_password,
     )
@@ -104,7 +104,9 @@ async def change_user(call: Call[Nothing, UserPatch]) -> User:
     # Nobody has a password computed who may not set it.
     found = await call.read(users.get_user, call.path["user_id"])
     require_may_manage_user(actor, None if found is None else _standing(found))
-    hashed = None if patch.password is UNSET else await call.context.passwords.hash(patch.password)
+    hashed = (
+        None if patch.password is UNSET else await call.context.passwords.hash(patch.password, _payer(actor))
+    )
 
     def decide(old: UserRow) -> UserValues:
         require_may_manage_user(actor, _standing(old))
@@ -143,6 +145,10 @@ async def delete_user(call: Call[Nothing, Nothing]) -> None:
 
 def _administered(actor: Actor) -> tuple[str, ...]:
     return tuple(org_id for org_id, role in actor.orgs.items() if role == ORG_ADMIN)
+
+
+def _payer(actor: Actor) -> str:
+    return "" if actor.everywhere else actor.org_id or actor.subject
 
 
 def _standing(user: UserRow) -> Standing:

@@ -105,11 +105,16 @@ def wait_ms(subjects: Subjects, found: Mapping[str, Tally], now_ms: int) -> int:
         pair.last_ms + PAIR.delay_ms(pair, now_ms) - now_ms,
         address.last_ms + ADDRESS.delay_ms(address, now_ms) - now_ms,
     ]
-    if pair.good_ms is None or now_ms - pair.good_ms >= KEPT_MS:
+    if not known(pair, now_ms):
         # Who was never heard of begins to wait now.
         began_ms = max(pair.since_ms, pair.last_ms) if subjects.pair in found else now_ms
         waits.append(began_ms + ACCOUNT.delay_ms(account, now_ms) - now_ms)
     return max(0, *waits)
+
+
+def known(pair: Tally | None, now_ms: int) -> bool:
+    """Say whether an account was logged in to from an address in the last 30 days."""
+    return pair is not None and pair.good_ms is not None and now_ms - pair.good_ms < KEPT_MS
 
 
 def decide(subjects: Subjects, now_ms: int) -> Callable[[Mapping[str, Tally]], tuple[int, Mapping[str, int]]]:

@@ -18,6 +18,10 @@ _HASHER = PasswordHasher(time_cost=3, memory_cost=64 * 1024, parallelism=4)
 # Each computation takes 64 MiB: strangers who log in must not decide how many run.
 _AT_ONCE = 2
 _WAITING = 32
+# The last places are for those who logged in from where they are before.
+_STRANGERS = 24
+# Whoever makes many accounts, or follows many invitations, takes their turns one after the other.
+_EACH = 4
 # Without those that look like another one.
 _LETTERS = "abcdefghijkmnpqrstuvwxyzABCDEFGHJKLMNPQRSTUVWXYZ23456789"
 
@@ -54,28 +58,45 @@ class Passwords:
         self._hasher = hasher
         self._turns = DeferredSemaphore(_AT_ONCE)
         self._decoy: str | None = None
+        self._hashing: dict[str, int] = {}
 
-    def hash(self, password: str) -> Deferred[str]:
+    def hash(self, password: str, whose: str = "") -> Deferred[str]:
         """Give the hash to store for ``password``.
 
         The Deferred fails with a 400 :class:`~voidllm.core.errors.Refusal` for an empty or
-        overlong password, and with a 503 one if too many computations are waiting.
+        overlong password, and with a 503 one if too many computations are waiting, or too
+        many of the same ``whose``.
+
+        :param whose: an organisation; no guess is counted here, and one must not keep the others out.
         """
         if not _acceptable(password):
             problem = f"a password has 1 to {MAX_CHARACTERS} characters"
             return fail(Refusal(400, "bad_request", problem, param="password"))
-        return self._run(self._hasher.hash, password)
+        if not whose:
+            return self._run(_WAITING, self._hasher.hash, password)
+        running = self._hashing.get(whose, 0)
+        if running >= _EACH:
+            return fail(_too_many())
+        self._hashing[whose] = running + 1
+        return self._run(_STRANGERS, self._hasher.hash, password).addBoth(self._hashed, whose)
 
-    def verify(self, stored: str | None, password: str) -> Deferred[bool]:
+    def _hashed(self, result: Any, whose: str) -> Any:
+        self._hashing[whose] -= 1
+        if not self._hashing[whose]:
+            del self._hashing[whose]
+        return result
+
+    def verify(self, stored: str | None, password: str, *, known: bool = True) -> Deferred[bool]:
         """Say whether ``password`` is the one that ``stored`` was made from.
 
         :param stored: ``None`` when there is no such user or no password; the answer is then
             no, and takes as long as any other, so that it tells nobody which users exist.
+        :param known: whether a right one was seen from the same client before.
         """
         if not _acceptable(password):
             # Nothing was ever made from it; the work is done all the same.
             stored, password = None, ""
-        return self._run(self._verify, stored, password)
+        return self._run(_WAITING if known else _STRANGERS, self._verify, stored, password)
 
     def outdated(self, stored: str) -> bool:
         """Say whether a hash was made with weaker settings and should be made anew at login."""
@@ -98,12 +119,14 @@ class Passwords:
         except (VerificationError, InvalidHashError):
             return False
 
-    def _run(self, f: Callable[..., Any], *args: Any) -> Deferred[Any]:
-        if len(self._turns.waiting) >= _WAITING:
-            return fail(
-                Refusal(503, "service_unavailable", "too many logins at the same time", retry_after_ms=1000)
-            )
+    def _run(self, most: int, f: Callable[..., Any], *args: Any) -> Deferred[Any]:
+        if len(self._turns.waiting) >= most:
+            return fail(_too_many())
         return self._turns.run(self._in_thread, f, *args)
+
+
+def _too_many() -> Refusal:
+    return Refusal(503, "service_unavailable", "too many logins at the same time", retry_after_ms=1000)
 
 
 def _acceptable(password: str) -> bool:
