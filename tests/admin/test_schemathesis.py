@@ -30,6 +30,7 @@ unexpected-methods = ["PUT", "DELETE", "PATCH", "POST", "OPTIONS"]
 _SCOPES = ["inference", "admin:read", "admin:write"]
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(300)
 class WholeDocument(SynchronousTestCase):
     """Every operation with examples, edge cases and random data, valid and not."""
@@ -96,6 +97,7 @@ class WholeDocument(SynchronousTestCase):
         self._check(key, "--phases", "examples,fuzzing", "--max-examples", "1")
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(300)
 class WholeDocumentOnPostgres(WholeDocument):
     """The same on PostgreSQL."""
