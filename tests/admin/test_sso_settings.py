@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from ipaddress import ip_network
+from typing import Any, Callable
 
+from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.config.support import faults, parse
 from tests.store.support import world
-from voidllm.admin.oidc_guard import GuardedResolver, may_connect
-from voidllm.admin.sso_parts import settings_of
-from voidllm.auth.oidc import GroupRule
+from voidllm.admin.oidc_guard import GuardedResolver, Lookups, may_connect
+from voidllm.admin.sso_parts import SignOn, SignOnSettings, settings_of
+from voidllm.auth.oidc import GroupRule, Provider, SignOnRefused
 
 _GOOD = """
 settings:
@@ -104,6 +106,12 @@ class GuardTests(SynchronousTestCase):
             "::ffff:169.254.169.254",
             "64:ff9b::7f00:1",
             "2002:7f00:1::",
+            "64:ff9b:1::7f00:1",
+            "::127.0.0.1",
+            "::ffff:0:7f00:1",
+            "fec0::1",
+            "5f00::1",
+            "192.0.0.192",
             "localhost",
             "",
         ):
@@ -141,6 +149,51 @@ class GuardTests(SynchronousTestCase):
             resolver.resolve(host, found.append, lambda kept=found: kept.append(None))
             self.assertEqual(found, [wanted], host)
             self.assertEqual(resolver.refused, wanted is None)
+
+    def test_few_lookups(self) -> None:
+        """A name server that does not answer keeps few threads, and those of one organisation fewer."""
+        running: list[Deferred[Any]] = []
+
+        def later(f: Callable[..., Any], *args: Any) -> Deferred[Any]:
+            running.append(Deferred())
+            return running[-1]
+
+        lookups = Lookups(later)
+        asked = [lookups.of("evil")(str) for _ in range(34)]
+        self.assertEqual(len(running), 2)
+        self.failureResultOf(lookups.of("evil")(str), OSError)
+        asked += [lookups.of(name)(str) for name in ("good", "other", "third")]
+        self.assertEqual(len(running), 4)
+        for one in running:
+            one.callback(None)
+        self.assertEqual([self.successResultOf(one) for one in asked], [None] * 37)
+        self.assertEqual(lookups._each, {})
+
+
+class SignOnTests(SynchronousTestCase):
+    """What sign-ons share."""
+
+    def test_one_slow_provider(self) -> None:
+        """Sign-ons that wait for one organisation's provider leave places to the others, and to ours."""
+        parts = SignOn(world(), SignOnSettings)
+
+        def arrive(org_id: str | None) -> Deferred[None]:
+            async def wait() -> None:
+                async with parts.fetching(Provider(org_id, "https://x.example", "", "", "")):
+                    await over
+
+            return Deferred.fromCoroutine(wait())
+
+        over: Deferred[None] = Deferred()
+        waiting = [arrive("evil") for _ in range(8)]
+        self.failureResultOf(arrive("evil"), SignOnRefused)
+        waiting += [arrive("good"), arrive(None)]
+        self.assertEqual(parts.running, 10)
+        over.callback(None)
+        for one in waiting:
+            self.successResultOf(one)
+        self.assertEqual(parts.running, 0)
+        self.successResultOf(arrive("evil"))
 
 
 def _at_once(f, *args):  # type: ignore[no-untyped-def]

@@ -8,6 +8,7 @@ from typing import Any, AsyncIterator, Callable, Iterable, Mapping
 from urllib.parse import urlencode
 
 from attrs import frozen
+from twisted.internet.defer import Deferred
 
 from voidllm.admin.oidc_guard import GuardedResolver
 from voidllm.auth.oidc import SignOnRefused
@@ -34,11 +35,13 @@ class Reach:
     :ivar networks: those that providers of organisations may be in besides public addresses;
         ``None`` to connect to whatever there is.
     :ivar proxy_for: gives the proxy for (scheme, host, port), or ``None``.
+    :ivar in_thread: looks up names that an organisation has chosen; ``None`` for the world's threads.
     """
 
     networks: tuple[Network, ...] | None = ()
     ca_file: str | None = None
     proxy_for: ProxyFor = direct
+    in_thread: Callable[..., Deferred[Any]] | None = None
 
 
 class Fetcher:
@@ -111,7 +114,9 @@ async def fetching(world: World, reach: Reach) -> AsyncIterator[Fetcher]:
     from voidllm.http.pool import UpstreamPool
     from voidllm.http.pool_settings import PoolSettings
 
-    guard = None if reach.networks is None else GuardedResolver(world, reach.networks)
+    guard = None
+    if reach.networks is not None:
+        guard = GuardedResolver(world, reach.networks, in_thread=reach.in_thread)
     pool = UpstreamPool(world, PoolSettings(max_per_origin=2, max_waiting=4), resolver=guard)
     policy = CallPolicy(
         tls=UpstreamTLS(ca_file=reach.ca_file),

@@ -10,7 +10,6 @@ from voidllm.admin.access import missing
 from voidllm.admin.declare import Call, Route
 from voidllm.admin.kinds import Nothing
 from voidllm.admin.oidc_client import authorization_url
-from voidllm.admin.oidc_http import fetching
 from voidllm.admin.session_cookies import set_cookies
 from voidllm.admin.sso_providers import provider_of
 from voidllm.admin.sso_shapes import AskProviders, Begin, OrgProvider, Providers, Returned
@@ -60,12 +59,8 @@ async def begin(call: Call[Begin, Nothing]) -> None:
         flow = oidc_flow.begin(
             provider.org_id, call.now_ms, context.world.random_bytes, context.digester.digest
         )
-        parts.enter()
-        try:
-            async with fetching(context.world, parts.settings.reach(provider)) as fetcher:
-                metadata = await parts.directory.metadata(fetcher, provider)
-        finally:
-            parts.leave()
+        async with parts.fetching(provider) as fetcher:
+            metadata = await parts.directory.metadata(fetcher, provider)
     except SignOnRefused as refused:
         _refuse(call, refused)
         return

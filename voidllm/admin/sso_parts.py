@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Callable, Mapping
+from collections import Counter
+from contextlib import asynccontextmanager
+from typing import AsyncIterator, Callable, Mapping
 
-from attrs import define, field, frozen
+from attrs import define, evolve, field, frozen
 
-from voidllm.admin.oidc_http import ProxyFor, Reach, direct
+from voidllm.admin.oidc_guard import Lookups
+from voidllm.admin.oidc_http import Fetcher, ProxyFor, Reach, direct, fetching
 from voidllm.admin.oidc_metadata import Directory
 from voidllm.auth.oidc import GroupRule, Provider, SignOnRefused
 from voidllm.auth.roles import MEMBER
@@ -17,6 +20,8 @@ from voidllm.http.clientaddr import Network
 
 #: Sign-ons that may wait for their providers at the same time; each has connections of its own.
 AT_ONCE = 32
+#: Of these, with the provider of one organisation, which may take as long as it likes.
+AT_ONCE_EACH = 8
 
 
 @frozen
@@ -82,30 +87,44 @@ class SignOn:
 
     :ivar configured: gives the settings as they are now.
     :ivar running: sign-ons that wait for their provider now.
+    :ivar lookups: looks up the names of organisations' providers.
     """
 
     world: World
     configured: Callable[[], SignOnSettings]
     directory: Directory = field(init=False)
     running: int = field(default=0, init=False)
+    lookups: Lookups = field(init=False)
+    _each: Counter[str] = field(factory=Counter, init=False)
 
     def __attrs_post_init__(self) -> None:
         self.directory = Directory(self.world.reactor.seconds)
+        self.lookups = Lookups(self.world.in_thread)
 
     @property
     def settings(self) -> SignOnSettings:
         """The settings as they are now."""
         return self.configured()
 
-    def enter(self) -> None:
-        """Begin to wait for a provider; :meth:`leave` must follow.
+    @asynccontextmanager
+    async def fetching(self, provider: Provider) -> AsyncIterator[Fetcher]:
+        """Open the way to a provider.
 
-        :raises SignOnRefused: ``exchange_failed`` if too many wait.
+        :raises SignOnRefused: ``exchange_failed`` if too many wait for theirs, or for this one.
         """
-        if self.running >= AT_ONCE:
+        org_id, reach = provider.org_id, self.settings.reach(provider)
+        if self.running >= AT_ONCE or (org_id is not None and self._each[org_id] >= AT_ONCE_EACH):
             raise SignOnRefused("exchange_failed", "too many sign-ons wait for their identity providers")
         self.running += 1
-
-    def leave(self) -> None:
-        """End to wait for a provider."""
-        self.running -= 1
+        if org_id is not None:
+            self._each[org_id] += 1
+            reach = evolve(reach, in_thread=self.lookups.of(org_id))
+        try:
+            async with fetching(self.world, reach) as fetcher:
+                yield fetcher
+        finally:
+            self.running -= 1
+            if org_id is not None:
+                self._each[org_id] -= 1
+                if not self._each[org_id]:
+                    del self._each[org_id]

@@ -9,7 +9,6 @@ from voidllm.admin.declare import Call, Route
 from voidllm.admin.fields import bad
 from voidllm.admin.kinds import Nothing
 from voidllm.admin.moments import moment
-from voidllm.admin.oidc_http import fetching
 from voidllm.admin.oidc_metadata import discover
 from voidllm.admin.sso_shapes import GroupRule, InstallationSSO, PutSSO, SSOView, TestedSSO, TestSSO
 from voidllm.auth.oidc import Provider, SignOnRefused
@@ -91,12 +90,8 @@ async def test(call: Call[Nothing, TestSSO]) -> TestedSSO:
         raise bad(f"issuer {fault}", param="issuer")
     probe = Provider(call.org.id, issuer, "", "", "")
     try:
-        parts.enter()
-        try:
-            async with fetching(call.context.world, parts.settings.reach(probe)) as fetcher:
-                await discover(fetcher, issuer)
-        finally:
-            parts.leave()
+        async with parts.fetching(probe) as fetcher:
+            await discover(fetcher, issuer)
     except SignOnRefused as refused:
         return TestedSSO(status="error", message=refused.detail)
     return TestedSSO(

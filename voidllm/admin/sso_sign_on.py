@@ -12,7 +12,6 @@ from voidllm.admin.access import ANYBODY
 from voidllm.admin.declare import Call, author_of
 from voidllm.admin.kinds import Nothing
 from voidllm.admin.oidc_client import identify_person
-from voidllm.admin.oidc_http import fetching
 from voidllm.admin.session_cookies import new_session
 from voidllm.admin.sso_providers import find_provider
 from voidllm.admin.sso_shapes import Returned
@@ -50,9 +49,8 @@ async def sign_on(call: Call[Returned, Nothing], cookie: str | None) -> str:
         raise SignOnRefused("auth_failed", "the identity provider says no")
     if not ask.code:
         raise SignOnRefused("missing_code")
-    parts.enter()
     try:
-        async with fetching(context.world, parts.settings.reach(provider)) as fetcher:
+        async with parts.fetching(provider) as fetcher:
             person = await identify_person(
                 parts.directory, fetcher, provider, flow, ask.code, ask.iss, call.now_ms // 1000
             )
@@ -60,8 +58,6 @@ async def sign_on(call: Call[Returned, Nothing], cookie: str | None) -> str:
         if refused.reason != "exchange_failed":
             await _note(call, provider, refused.reason, None)
         raise
-    finally:
-        parts.leave()
     return await _let_in(call, provider, person)
 
 
