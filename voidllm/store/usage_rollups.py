@@ -66,13 +66,16 @@ ROLLUPS = (
     Rollup(2, "team", "team_model_status", ("org_id", "team_id", "status"), frozenset({HOUR, DAY})),
     Rollup(3, "owner", "owner_model", ("org_id", *_OWNER), frozenset({DAY, MONTH})),
     Rollup(4, "team_model", "team_model_status", ("org_id", "team_id", *_MODEL), frozenset({DAY, MONTH})),
-    Rollup(5, "team_model_status", "detail", ("org_id", "team_id", *_MODEL, "status"), frozenset({MONTH})),
+    Rollup(
+        5, "team_model_status", "detail", ("org_id", "team_id", *_MODEL, "status"), frozenset({DAY, MONTH})
+    ),
+    Rollup(13, "owner_status", "detail", ("org_id", *_OWNER, "status"), frozenset({DAY, MONTH})),
     Rollup(6, "owner_model", "detail", ("org_id", *_OWNER, *_MODEL), frozenset({MONTH})),
     Rollup(7, "detail", None, _EVERYTHING, frozenset({HOUR, DAY, MONTH})),
     Rollup(8, "tag_model", "tag", ("org_id", *_MODEL, "status", "tag"), frozenset({HOUR, DAY})),
     Rollup(9, "tag_team", "tag", ("org_id", "team_id", "status", "tag"), frozenset({HOUR, DAY})),
     Rollup(10, "tag_owner", "tag", ("org_id", *_OWNER, "tag"), frozenset({DAY, MONTH})),
-    Rollup(12, "tag_team_model", "tag", ("org_id", "team_id", *_MODEL, "status", "tag"), frozenset({MONTH})),
+    Rollup(12, "tag_team_model", "tag", ("org_id", "team_id", *_MODEL, "tag"), frozenset({DAY, MONTH})),
     Rollup(11, "tag", None, (*_EVERYTHING, "tag"), frozenset({DAY, MONTH})),
 )
 
