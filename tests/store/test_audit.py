@@ -83,7 +83,7 @@ class ChainSuite:
         self.assertEqual(await self._fault(), (3, "altered"))
 
     async def test_what_is_missing_or_moved(self) -> None:
-        """An entry that is gone, two that changed places, a cut tail and a foreign end are found."""
+        """An entry that is gone, two that changed places, a cut tail, a foreign end and none are found."""
         await self._append(6)
         await self.store.write(run, "UPDATE audit_log SET seq = -1 WHERE seq = 2")
         self.assertEqual(await self._fault(), (2, "missing"))
@@ -105,6 +105,8 @@ class ChainSuite:
         self.assertEqual((beyond.fault_seq, beyond.fault), (5, "truncated"))
         await self.store.write(run, "DELETE FROM audit_log")
         self.assertEqual(await self._fault(), (1, "truncated"))
+        await self.store.write(run, "DELETE FROM audit_head")
+        self.assertEqual(await self._fault(), (0, "headless"))
 
     async def test_old_entries_are_dropped(self) -> None:
         """What is old goes, in pieces and in order; the rest is sound at once, and grows on."""

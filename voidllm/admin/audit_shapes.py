@@ -111,10 +111,11 @@ class Fault(Struct, kw_only=True, frozen=True):
 
     seq: Annotated[int, Meta(ge=0, le=MAX_NUMBER)]
     kind: Annotated[
-        Literal["altered", "missing", "truncated", "beyond_head"],
+        Literal["altered", "missing", "truncated", "beyond_head", "headless"],
         Meta(
             description="altered: it, or its place, is not what was written; missing: there is none of this "
-            "number; truncated: the log ends before it; beyond_head: it was not written by a gateway"
+            "number; truncated: the log ends before it; beyond_head: it was not written by a gateway; "
+            "headless: nothing says any more where the log ends"
         ),
     ]
 

@@ -18,12 +18,15 @@ _FAULTS = {
     "missing": "entry {seq} is missing",
     "truncated": "the log ends before entry {seq}",
     "beyond_head": "entry {seq} was not written by a gateway",
+    "headless": "nothing says any more where it ends",
 }
 
 
 @click.group()
 def audit() -> None:
-    """Check and export the record of administrative changes and refusals.
+    """Check and export the audit log.
+
+    It is the record of administrative changes, of logins, and of what was refused.
 
     \b
     Examples:
@@ -37,10 +40,11 @@ def audit() -> None:
 @click.option("-q", "--quiet", is_flag=True, help="Print nothing if all is well.")
 @click.pass_obj
 def verify(settings: Settings, as_json: bool, quiet: bool) -> None:
-    """Check that no entry was altered, moved or taken out; exit status 1 names the first that was.
+    """Check that no entry was altered or taken out.
 
-    Each entry's hash covers the entry before it. Keep the hash that this prints in another place:
-    compared with it, even a log that was written anew as a whole gives itself away.
+    Exit status 1 names the first that was. Each entry's hash covers the entry before it. Keep the number
+    and the hash that this prints in another place: if 'voidllm audit export' later shows another hash for
+    that entry, the log was written anew as a whole.
 
     \b
     Example:

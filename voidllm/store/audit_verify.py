@@ -33,7 +33,8 @@ class Checked:
     :ivar entries: how many were looked at this time.
     :ivar done: nothing is left to look at.
     :ivar fault_seq: number of the first entry that does not fit, or is missing.
-    :ivar fault: ``altered``, ``missing``, ``truncated`` or ``beyond_head``; ``None`` if all is well.
+    :ivar fault: ``altered``, ``missing``, ``truncated``, ``beyond_head`` or ``headless``; ``None`` if all
+        is well.
     """
 
     head: Head
@@ -45,12 +46,10 @@ class Checked:
     fault: str | None = None
 
 
-def head() -> Op[Head]:
-    """Read what the log says of itself."""
-    ((seq, digest, dropped_seq, dropped_digest),) = yield q(
-        "SELECT seq, hash, dropped_seq, dropped_hash FROM audit_head WHERE id = 1"
-    )
-    return Head(seq, digest, dropped_seq, dropped_digest)
+def head() -> Op[Head | None]:
+    """Read what the log says of itself; ``None`` if somebody took that away."""
+    rows = yield q("SELECT seq, hash, dropped_seq, dropped_hash FROM audit_head WHERE id = 1")
+    return Head(*rows[0]) if rows else None
 
 
 def follow(after: int, after_hash: str) -> Op[Checked]:
@@ -63,6 +62,9 @@ def follow(after: int, after_hash: str) -> Op[Checked]:
     :param after_hash: hash of that entry.
     """
     known = yield from head()
+    if known is None:
+        # An empty log has it too.
+        return Checked(Head(0, "", 0, ""), 0, "", 0, True, 0, "headless")
     if after <= known.dropped_seq:
         # Dropped since, or never looked at: the chain goes on from what was noted when it was dropped.
         after, after_hash = known.dropped_seq, known.dropped_hash
