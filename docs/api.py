@@ -22,9 +22,9 @@ HEAD = f"""\
 The administration API
 ======================
 
-Below ``/api/v1``, with an API key that has the scope which a route asks for: a key for inference is no key
-for administration. ``/api/v1/openapi.json`` is the same in OpenAPI 3.1, and
-``/api/v1/docs`` shows it in a browser; both need no key. :doc:`roles` says who may do what. The
+Below ``/api/v1``, with ``Authorization: Bearer`` and the token of a session, or an API key that has the
+scope which a route asks for: a key for inference is no key for administration. ``/api/v1/openapi.json`` is
+the same in OpenAPI 3.1, and ``/api/v1/docs`` shows it in a browser; both need no key. :doc:`roles` says who may do what. The
 control socket ``<state_dir>/control.sock`` serves all of it with an operator's rights, to root and the
 gateway's own user.
 
@@ -41,10 +41,10 @@ at fault, and nothing of a request's values is ever in there. Unknown fields are
 *ETag*: single things carry one. ``If-None-Match`` spares reading one again; ``If-Match`` has a change made
 only to what was seen, else 412.
 
-``{HEADER}`` with a POST: the same request sent again by the same caller within 24 hours is not done again,
-but has its first answer, with ``Idempotency-Replayed: true`` and without what is shown only once. The last
-1,000 of each caller are kept. If the gateway or the database died in between, the answer is 409: look before
-you try with another key.
+``{HEADER}`` with a POST that needs a key or a session: the same request sent again by the same caller within
+24 hours is not done again, but has its first answer, with ``Idempotency-Replayed: true`` and without what is
+shown only once. The last 1,000 of each caller are kept. If the gateway or the database died in between, the
+answer is 409: look before you try with another key.
 """
 
 

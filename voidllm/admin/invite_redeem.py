@@ -14,7 +14,7 @@ from attrs import evolve
 from voidllm.admin.access import ANYBODY
 from voidllm.admin.declare import Call, author_of
 from voidllm.admin.fields import bad
-from voidllm.admin.invite_shapes import Accept, Joined, Peek, Peeked, Redeem, joined_view
+from voidllm.admin.invite_shapes import Accept, InviteRedeem, Joined, Peek, Peeked, joined_view
 from voidllm.admin.kinds import Nothing
 from voidllm.admin.login import count_attempt, person_of
 from voidllm.admin.me_operations import require_person
@@ -49,7 +49,7 @@ async def peek(call: Call[Peek, Nothing]) -> Peeked:
     )
 
 
-async def redeem(call: Call[Nothing, Redeem]) -> Joined:
+async def redeem(call: Call[Nothing, InviteRedeem]) -> Joined:
     """Follow an invitation with a password.
 
     :raises Refusal: 400 for what a new account needs, 401 for the password of one that is there, 409,
@@ -78,7 +78,7 @@ async def accept(call: Call[Nothing, Accept]) -> Joined:
     return joined_view(joined)
 
 
-async def _as_new(call: Call[Nothing, Redeem], invite: Invite) -> Joined:
+async def _as_new(call: Call[Nothing, InviteRedeem], invite: Invite) -> Joined:
     ask, context = call.body, call.context
     if ask.display_name is None:
         raise bad("display_name is required for a new account", param="display_name")
@@ -99,7 +99,7 @@ async def _as_new(call: Call[Nothing, Redeem], invite: Invite) -> Joined:
     return joined_view(joined)
 
 
-async def _as_known(call: Call[Nothing, Redeem], account: Account) -> Joined:
+async def _as_known(call: Call[Nothing, InviteRedeem], account: Account) -> Joined:
     ask, context = call.body, call.context
     subjects = backoff.subjects_of(context.digester.digest, account.email, call.client.address)
     await count_attempt(call, subjects)

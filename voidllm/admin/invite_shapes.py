@@ -80,7 +80,7 @@ class Accept(Asked):
     token: Token
 
 
-class Redeem(Asked, kw_only=True):
+class InviteRedeem(Asked, kw_only=True):
     """Which invitation is followed, and by whom."""
 
     token: Token

@@ -51,7 +51,7 @@ def document(routes: tuple[Route, ...] = ROUTES) -> dict[str, Any]:
                 "key": {
                     "type": "http",
                     "scheme": "bearer",
-                    "description": "an API key with the scope that an operation asks for",
+                    "description": "the token of a session, or an API key with the scope asked for",
                 }
             },
         },
@@ -110,7 +110,7 @@ def _parameters(route: Route) -> Iterator[dict[str, Any]]:
         yield _header(HEADER, words, PATTERN)
     if route.guarded:
         yield _header("If-Match", "do it only if the thing still has this ETag")
-    elif route.tagged:
+    elif route.tagged and route.method == "GET":
         yield _header("If-None-Match", "answer 304 if the thing still has this ETag")
 
 
@@ -133,7 +133,7 @@ def _responses(route: Route, schemas: dict[Any, Schema]) -> dict[str, Any]:
             "description": "this is the answer to an earlier request with the same key",
         }
     responses = {str(route.status): done}
-    if route.tagged and not route.guarded:
+    if route.tagged and route.method == "GET":
         responses["304"] = {"description": "it is what it was", "headers": {**_REQUEST_ID, **_ETAG}}
     statuses: dict[int, list[str]] = {}
     for code in codes_of(route):

@@ -15,7 +15,7 @@ from voidllm.admin.kinds import Nothing
 from voidllm.admin.login import count_attempt, person_of
 from voidllm.admin.me_operations import removed, require_person
 from voidllm.admin.moments import moment
-from voidllm.admin.password_shapes import PasswordChange, PasswordChanged, Redeem, ResetToken
+from voidllm.admin.password_shapes import PasswordChange, PasswordChanged, ResetRedeem, ResetToken
 from voidllm.auth import backoff
 from voidllm.auth.backoff import network_of
 from voidllm.auth.keys import generate, looks_like_key
@@ -111,7 +111,7 @@ async def issue_reset(call: Call[Nothing, Nothing]) -> ResetToken:
     return ResetToken(token=token, expires_at=moment(expires_at_ms))
 
 
-async def redeem_reset(call: Call[Nothing, Redeem]) -> PasswordChanged:
+async def redeem_reset(call: Call[Nothing, ResetRedeem]) -> PasswordChanged:
     """Choose a new password by a token that an administrator has handed out.
 
     :raises Refusal: 400 for the password, 410 for a token that is used, ended or unknown, 429.

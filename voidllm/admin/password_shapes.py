@@ -30,7 +30,7 @@ class ResetToken(Struct, kw_only=True, frozen=True):
     expires_at: Time
 
 
-class Redeem(Asked):
+class ResetRedeem(Asked):
     """A new password by a reset token."""
 
     token: Annotated[str, Meta(min_length=1, max_length=100)]

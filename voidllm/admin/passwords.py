@@ -5,7 +5,7 @@ from __future__ import annotations
 from voidllm.admin import password_operations as operations
 from voidllm.admin.access import WRITE
 from voidllm.admin.declare import Route
-from voidllm.admin.password_shapes import PasswordChange, PasswordChanged, Redeem, ResetToken
+from voidllm.admin.password_shapes import PasswordChange, PasswordChanged, ResetRedeem, ResetToken
 from voidllm.auth.roles import MEMBER, ORG_ADMIN
 
 ROUTES = (
@@ -54,7 +54,7 @@ ROUTES = (
         PasswordChanged,
         None,
         tenant="none",
-        body=Redeem,
+        body=ResetRedeem,
         codes=("gone", "too_many_requests"),
         example={"token": "vl_rt_" + 48 * "0", "new_password": "correct horse battery staple"},
         description="All sessions of the person end. A second factor stays.",
