@@ -96,4 +96,4 @@ async def _seen(context: AdminContext, session_id: str, now_ms: int) -> None:
 
 def unknown() -> Refusal:
     """Make the 401 of a key that nobody has, or had."""
-    return Refusal(401, "unauthorized", "invalid API key", headers=_CHALLENGE)
+    return Refusal(401, "unauthorized", "invalid API key or session", headers=_CHALLENGE)

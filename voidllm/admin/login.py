@@ -58,10 +58,10 @@ async def log_in(call: Call[Nothing, Login]) -> LoggedIn:
     made = await context.store.change(author or None, passwords.log_in, session, proof, MOST_PER_USER)
     if made is None:
         await _note_failure(call, account)
-        raise _wrong()
+        raise _wrong(ask)
     person = await call.read(standing.of_user, account.id)
     if person is None:
-        raise _wrong()
+        raise _wrong(ask)
     if ask.cookie:
         set_cookies(call, token)
     return LoggedIn(
@@ -72,9 +72,10 @@ async def log_in(call: Call[Nothing, Login]) -> LoggedIn:
     )
 
 
-async def count_attempt(call: Call[Any, Any], subjects: Subjects) -> None:
+async def count_attempt(call: Call[Any, Any], subjects: Subjects) -> bool:
     """Count an attempt beforehand as one that failed, unless it comes too early.
 
+    :returns: whether the account was logged in to from this client lately.
     :raises Refusal: 429.
     """
     now_ms = call.now_ms
@@ -89,8 +90,8 @@ async def count_attempt(call: Call[Any, Any], subjects: Subjects) -> None:
     if wait_ms > 0:
         message = "too many failed attempts; wait as long as Retry-After says"
         raise Refusal(429, "too_many_requests", message, retry_after_ms=wait_ms)
-
     return backoff.known(found.get(subjects.pair), now_ms)
+
 
 async def _prove(call: Call[Nothing, Login], subjects: Subjects, known: bool) -> tuple[Account, Proof]:
     """Look at what somebody shows of themselves; what can be used once is used up later.
@@ -103,7 +104,7 @@ async def _prove(call: Call[Nothing, Login], subjects: Subjects, known: bool) ->
     right = await context.passwords.verify(stored, ask.password, known=known)
     if account is None or stored is None or not right:
         await _note_failure(call, account)
-        raise _wrong()
+        raise _wrong(ask)
     proof = Proof(stored, forgiven=(subjects.account, subjects.pair), address=subjects.address)
     proof = await _second_factor(call, account, proof)
     if context.passwords.outdated(stored):
@@ -126,7 +127,7 @@ async def _second_factor(call: Call[Nothing, Login], account: Account, proof: Pr
     step = totp.step_of(secret, ask.totp, call.now_ms, factor.last_step)
     if step is None:
         await _note_failure(call, account)
-        raise _wrong()
+        raise _wrong(ask)
     return evolve(proof, step=step)
 
 
@@ -135,8 +136,10 @@ def code_digest(call: Call[Any, Any], user_id: str, plain: str) -> str:
     return call.context.digester.digest(f"recovery\0{user_id}\0{plain}".encode()).hex()
 
 
-def _wrong() -> Refusal:
-    return Refusal(401, "unauthorized", "invalid email or password", headers=_CHALLENGE)
+def _wrong(ask: Login) -> Refusal:
+    coded = ask.totp is not None or ask.recovery_code is not None
+    what = "email, password or code" if coded else "email or password"
+    return Refusal(401, "unauthorized", f"invalid {what}", headers=_CHALLENGE)
 
 
 def person_of(account: Account) -> Actor:

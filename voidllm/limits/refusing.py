@@ -38,7 +38,7 @@ def refusal(asked: Iterable[tuple[str, Counter]], tokens: int, now: Now) -> Refu
         message = f"the {called}'s token limit does not leave enough for this request"
         return Refusal(429, "token_limit_exceeded", message, None, worst.wait_ms, headers)
     # No wait helps but a smaller request or a larger limit; SDKs are told not to try.
-    message = f"the request needs more tokens than the {called}'s token limit allows at all"
+    message = f"the request may use more tokens than the {called}'s limit allows at all; lower max_tokens"
     return Refusal(429, "token_limit_exceeded", message, None, _NEVER_MS, (*headers, _NO_RETRY))
 
 
