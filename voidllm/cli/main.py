@@ -41,6 +41,8 @@ def main(context: click.Context, config: str | None) -> None:
       voidllm -c /etc/voidllm/voidllm.yaml check-config
       voidllm keys create --name billing --expires 90d
       voidllm usage --group-by model,status --since 24h
+      voidllm audit verify
+      voidllm admin reset-password ada@example.org
     """
     context.obj = Settings(config)
 

@@ -21,11 +21,14 @@ _ROUNDS = 10
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 @click.pass_obj
 def rotate_key(settings: Settings, forget_old: bool, as_json: bool) -> None:
-    """Seal everything that is kept encrypted with a new encryption key.
+    """Encrypt stored secrets anew, with a new key.
 
     While the gateway runs nothing is interrupted, and API keys stay what they are. Run it again after
     an interruption: it goes on where it was. The new key is added to encryption.key in the state folder;
     with a key from the configuration, put a new one there first.
+
+    Former keys stay until --forget-old drops them. Backups made before need them: save encryption.key with
+    those backups first.
 
     \b
     Examples:
@@ -75,7 +78,7 @@ def _tell(state: dict[str, Any], as_json: bool) -> None:
         if not as_json and len(state["keys"]) > 1:
             click.echo(
                 "Nothing is sealed with a former key any more: it may be removed (voidllm rotate-key "
-                "--forget-old). Backups made before today still need it: keep it with them."
+                "--forget-old). Backups made until now still need it: save it with them first."
             )
         return
     lost = [
