@@ -112,6 +112,15 @@ class LoggingIn(IdentityCase):
         self.assertTrue(CHEAP.verify(new, PASSWORD))
         await self.session()
 
+    async def test_no_answer_is_kept_for_strangers(self) -> None:
+        """An Idempotency-Key means nothing here: a guess is looked at and counted, and no row is written."""
+        again = {"idempotency-key": "k"}
+        tokens = [(await self.log_in(headers=again))[2]["token"] for _ in range(2)]
+        self.assertNotEqual(*tokens)
+        status, _, got = await self.log_in(password=WRONG, headers=again)
+        self.assertEqual((status, got["error"]["code"]), (401, "unauthorized"))
+        self.assertEqual(await self.rows("SELECT name FROM idempotency_keys"), [])
+
     async def test_a_database_that_is_away(self) -> None:
         """Without the database nobody logs in, and it is said when to try again."""
         await self.store.stop()

@@ -206,8 +206,12 @@ class Route:
 
     @property
     def once(self) -> bool:
-        """Whether ``Idempotency-Key`` means something."""
-        return self.method == "POST" and not self.operators_only
+        """Whether ``Idempotency-Key`` means something.
+
+        Not to strangers, who would all be one caller: to have guesses answered from what is kept, and
+        rows written for attempts that are not even looked at.
+        """
+        return self.method == "POST" and not self.operators_only and self.role is not None
 
     @property
     def resource(self) -> str:
