@@ -22,8 +22,10 @@ class Viewer(AdminCase):
         self.assertIn("frame-ancestors 'none'", policy)
         wanted = re.findall(rb'(?:src|href)="([^"]+)"', page)
         self.assertEqual(len(wanted), 3)
+        # From wherever it was opened: the page is there with a slash at its end, too.
+        self.assertEqual((await self.call("GET", f"{viewer.PATH}/", who=None))[2], page)
         for name in wanted:
-            status, got, content = await self.call("GET", f"/api/v1/{name.decode()}", who=None)
+            status, got, content = await self.call("GET", name.decode(), who=None)
             self.assertEqual((status, got["content-security-policy"]), (200, policy))
             self.assertEqual(got["x-content-type-options"], "nosniff")
             self.assertGreater(len(content), 100)

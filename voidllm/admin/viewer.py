@@ -21,19 +21,19 @@ _PAGE = b"""<!doctype html>
 <meta charset="utf-8">
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <title>VoidLLM API</title>
-<link rel="stylesheet" href="docs/swagger-ui.css">
+<link rel="stylesheet" href="/api/v1/docs/swagger-ui.css">
 </head>
 <body>
 <div id="viewer"></div>
-<script src="docs/swagger-ui-bundle.js"></script>
-<script src="docs/start.js"></script>
+<script src="/api/v1/docs/swagger-ui-bundle.js"></script>
+<script src="/api/v1/docs/start.js"></script>
 </body>
 </html>
 """
 
 # A validator would be asked elsewhere, and a key belongs in no browser's storage.
 _START = b"""SwaggerUIBundle({
-  url: "openapi.json",
+  url: "/api/v1/openapi.json",
   dom_id: "#viewer",
   deepLinking: true,
   persistAuthorization: false,
