@@ -43,6 +43,8 @@ class Keys(CliCase):
             key for key in await self.rows("keys", "list") if rotated.strip().endswith(key["key_hint"][-4:])
         ]
         self.assertEqual(new["name"], "ci")
+        status, _, err = await self.run_command("keys", "rotate", new["id"])
+        self.assertIn(f", expires {new['expires_at']}; {new['key_hint']} ends ", err)
         await self.ok("keys", "revoke", new["id"])
         self.assertNotIn(new["id"], [key["id"] for key in await self.rows("keys", "list")])
         self.assertIn(new["id"], [key["id"] for key in await self.rows("keys", "list", "--all")])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from typing import Any, Callable
+from typing import Any, Callable, Mapping
 
 import click
 
@@ -125,8 +125,7 @@ def create(
         return
     click.echo(made["key"])
     if not quiet:
-        until = f"expires {made['expires_at']}" if made["expires_at"] else "does not expire"
-        click.echo(f"id {made['id']}, {made['key_type']}, {until}", err=True)
+        click.echo(f"id {made['id']}, {made['key_type']}, {_until(made)}", err=True)
         click.echo("This is the only time that the key is shown; keep it in a safe place.", err=True)
     if models and (known := settings.models()) is not None:
         for name in models:
@@ -202,7 +201,8 @@ def revoke(settings: Settings, key: str) -> None:
 def rotate(settings: Settings, key: str, grace: str | None, as_json: bool, quiet: bool) -> None:
     """Put a new key in the place of an old one and print it, this once.
 
-    The new key has owner, limits, models, scopes and expiry of the old one.
+    The new key has owner, limits, models, scopes and expiry of the old one. Rotate the newest: the
+    successor of a key that is in its grace time ends with that.
 
     \b
     Examples:
@@ -220,9 +220,14 @@ def rotate(settings: Settings, key: str, grace: str | None, as_json: bool, quiet
         return
     click.echo(rotated["new_key"]["key"])
     if not quiet:
-        old = rotated["old_key"]
-        click.echo(f"id {rotated['new_key']['id']}; {old['key_hint']} ends {old['expires_at']}", err=True)
+        new, old = rotated["new_key"], rotated["old_key"]
+        until = _until(new)
+        click.echo(f"id {new['id']}, {until}; {old['key_hint']} ends {old['expires_at']}", err=True)
         click.echo("This is the only time that the new key is shown; keep it in a safe place.", err=True)
+
+
+def _until(made: Mapping[str, Any]) -> str:
+    return f"expires {made['expires_at']}" if made["expires_at"] else "does not expire"
 
 
 async def _resolve(client: Client, given: str) -> str:
