@@ -217,6 +217,38 @@ class Seeing(KeysCase):
         self.assertEqual((await self.done("bot", "PATCH", self.one("bot"), {field: 2}))[field], 2)
         self.assertEqual(await self.names("bot", path="/api/v1/me/keys"), ["bot"])
 
+    async def test_a_key_makes_none_for_itself_that_allows_more(self) -> None:
+        """What bounds a key bounds those that it makes for its own bearer; for others it may make any."""
+        await self.store.create_service_account(ServiceAccount("sa", self.org.id, "bot", NOW))
+        bounds = {
+            "limits": Limits(requests_per_minute=3),
+            "expires_at_ms": NOW + _DAY,
+            "addresses": ("127.0.0.0/8",),
+            "models": frozenset({"m"}),
+        }
+        await self.mint("bot", self.org, key_type="sa_key", service_account_id="sa", **bounds)
+        await self.mint("person", self.org, user_id=self.users["worker"], **bounds)
+        await self.publish()
+        within = {
+            "expires_in": "1h",
+            "allowed_addresses": ["127.0.0.1"],
+            "models": ["m"],
+            "requests_per_minute": 3,
+        }
+        for who, owner in (("bot", {"key_type": "sa_key", "service_account_id": "sa"}), ("person", {})):
+            for name, param in (
+                ("expires_in", "expires_at"),
+                ("allowed_addresses", "allowed_addresses"),
+                ("models", "models"),
+                ("requests_per_minute", "requests_per_minute"),
+            ):
+                body = {"name": "twin", **owner, **within}
+                del body[name]
+                await self.refused(who, "POST", self.path, body, 403, param)
+            await self.done(who, "POST", self.path, {"name": "twin", **owner, **within}, 201)
+        body = {"name": "other", "key_type": "sa_key", "service_account_id": "another"}
+        await self.done("bot", "POST", self.path, body, 201)
+
     async def test_a_key_of_an_account_is_of_the_accounts_team(self) -> None:
         """What the key's own row says of its team counts for nothing."""
         account = ServiceAccount("sa", self.org.id, "bot", NOW, self.team.id)

@@ -7,10 +7,11 @@ from typing import Any
 from voidllm.admin.declare import Call
 from voidllm.admin.fields import bad
 from voidllm.admin.key_operations import find, revoked
-from voidllm.admin.key_rules import require_may_change, require_may_mint
+from voidllm.admin.key_rules import require_allows_less, require_may_change, require_may_mint
 from voidllm.admin.key_shapes import Grace, MadeKey, NewKey, OldKey, Rotated
 from voidllm.admin.kinds import Nothing
 from voidllm.admin.limit_checks import require_settable
+from voidllm.admin.limit_rules import require_only_lowered
 from voidllm.admin.limit_shapes import asked
 from voidllm.admin.minting import expiry_of, find_owner, grace_of
 from voidllm.admin.model_names import require_models
@@ -19,14 +20,14 @@ from voidllm.admin.networks import networks_of
 from voidllm.admin.views import key_view, made_key_view
 from voidllm.auth.keys import generate, hint
 from voidllm.core.principal import Limits
-from voidllm.store import key_changes
+from voidllm.store import key_changes, keys
 from voidllm.store.limits_above import Above
-from voidllm.store.records import DEFAULT_SCOPES, ApiKey, NewSecret
+from voidllm.store.records import DEFAULT_SCOPES, ApiKey, KeyChange, NewSecret
 from voidllm.store.records import NewKey as StoredKey
 
 
 async def create_key(call: Call[Nothing, NewKey]) -> MadeKey:
-    """Make a key.
+    """Make a key; one that another key makes for its own bearer allows no more than that.
 
     :raises Refusal: 400 for the fields, 403 for what the actor may not give, 404 for the owner.
     """
@@ -56,12 +57,38 @@ async def create_key(call: Call[Nothing, NewKey]) -> MadeKey:
         created_by=call.actor.user_id,
     )
 
+    maker = await _maker(call, new)
+
     def check(above: Above) -> None:
         require_settable(Limits(), limits, above, True)
+        if maker is not None:
+            require_allows_less(_what(maker), _what(new))
+            require_only_lowered(maker.limits, limits)
 
     made = await call.change(key_changes.make_key, new, owner.new_account, owner.in_team, check, now_ms)
     assert made is not None
     return made_key_view(made, secret)
+
+
+async def _maker(call: Call[Nothing, NewKey], new: StoredKey) -> ApiKey | None:
+    """Give the key that the actor came with, if the new one speaks for the same bearer.
+
+    Otherwise a key that ends soon, or may be used from one place only, would make one without that.
+    """
+    if call.actor.key_id is None:
+        return None
+    own = await call.read(keys.get_key, call.actor.key_id)
+    if own is None:
+        raise revoked()
+    return own if _bearer(own) == _bearer(new) else None
+
+
+def _bearer(key: ApiKey | StoredKey) -> str | None:
+    return key.user_id or key.service_account_id or key.team_id
+
+
+def _what(key: ApiKey | StoredKey) -> KeyChange:
+    return KeyChange(key.name, key.limits, key.models, key.expires_at_ms, key.addresses, key.tags)
 
 
 async def rotate_key(call: Call[Nothing, Grace]) -> Rotated:

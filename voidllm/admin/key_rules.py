@@ -6,6 +6,7 @@
 * Administrators govern every key of their organisation whose bearer is not above them.
 * To govern is also to let a key do more, within what the scopes above it leave.
 * A service account never governs its own keys, whatever its role.
+* A key makes none for its own bearer that allows more than it does itself.
 """
 
 from __future__ import annotations
