@@ -95,6 +95,7 @@ class AuditLogs(AdminCase):
             ("?outcome=success", [first]),
             ("?status=403", [second]),
             ("?from=1h", [second]),
+            ("?since=1h", [second]),
             ("?to=1h", [first]),
             ("?q=ROBOT", [second]),
             ("?q=10.0.0.7", [first]),

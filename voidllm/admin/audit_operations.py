@@ -103,6 +103,8 @@ async def _filter(call: Call[Any, Nothing]) -> AuditFilter:
     :raises Refusal: 400 or 404.
     """
     ask: AuditAsk = call.query
+    begins = ("from", ask.from_) if ask.from_ is not None else ("since", ask.since)
+    ends = ("to", ask.to) if ask.to is not None else ("until", ask.until)
     return AuditFilter(
         await _orgs(call, ask.org_id),
         ask.actor_id,
@@ -112,8 +114,8 @@ async def _filter(call: Call[Any, Nothing]) -> AuditFilter:
         ask.action,
         None if ask.outcome is None else ask.outcome == "refused",
         ask.status,
-        _moment_ms("from", ask.from_, call.now_ms),
-        _moment_ms("to", ask.to, call.now_ms),
+        _moment_ms(*begins, call.now_ms),
+        _moment_ms(*ends, call.now_ms),
         ask.q,
     )
 

@@ -78,6 +78,8 @@ class AuditAsk(Asked):
     status: _Status | None = None
     from_: Moment | None = field(default=None, name="from")
     to: Moment | None = None
+    since: Annotated[Moment, Meta(description="the same as from")] | None = None
+    until: Annotated[Moment, Meta(description="the same as to")] | None = None
     q: (
         Annotated[Text, Meta(description="part of a name, id, action, resource, error, address or request")]
         | None
