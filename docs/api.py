@@ -24,9 +24,9 @@ The administration API
 
 Below ``/api/v1``, with ``Authorization: Bearer`` and the token of a session, or an API key that has the
 scope which a route asks for: a key for inference is no key for administration. ``/api/v1/openapi.json`` is
-the same in OpenAPI 3.1, and ``/api/v1/docs`` shows it in a browser; both need no key. :doc:`roles` says who may do what. The
-control socket ``<state_dir>/control.sock`` serves all of it with an operator's rights, to root and the
-gateway's own user.
+the same in OpenAPI 3.1, and ``/api/v1/docs`` shows it in a browser; both need no key. :doc:`roles` says who
+may do what. The control socket ``<state_dir>/control.sock`` serves all of it with an operator's rights, to
+root and the gateway's own user.
 
 *Errors* are ``{{"error": {{"message", "type", "param", "code", "request_id"}}}}``; ``param`` names the field
 at fault, and nothing of a request's values is ever in there. Unknown fields are errors.

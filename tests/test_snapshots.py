@@ -419,7 +419,8 @@ _TABLES = {"org": "organizations", "team": "teams", "service_account": "service_
 
 
 def _scope(kind: str, org: str, key: str = "") -> str:
-    return {"org": org, "team": f"{org}-team", "service_account": f"{org}-robot", "key": key, "system": ""}[kind]
+    owned = {"org": org, "team": f"{org}-team", "service_account": f"{org}-robot"}
+    return {**owned, "key": key, "system": ""}[kind]
 
 
 class FollowingTests(Case):

@@ -39,8 +39,8 @@ def usage(settings: Settings, group_by: str, since: str, until: str | None, as_j
     """Tell what was used and what it cost, up to this moment.
 
     Hours of the last two weeks and days before them that overlap the span count whole; days are those
-    of the organisation's time zone. Refused and failed requests are counted too, by their status. The table names keys, JSON has their ids. At most the
-    10,000 most used rows are given.
+    of the organisation's time zone. Refused and failed requests are counted too, by their status. The
+    table names keys, JSON has their ids. At most the 10,000 most used rows are given.
 
     \b
     Examples:

@@ -9,6 +9,7 @@ from attrs import field, frozen
 from voidllm.core.principal import Limits
 from voidllm.store import access_rows, live_keys, state, tenants
 from voidllm.store.live_keys import LiveKey, chunks, marks
+from voidllm.store.records import NO_LIMITS
 from voidllm.store.statements import Op, q
 
 #: More than so many things are not read one by one: everything is read instead.
@@ -45,7 +46,7 @@ class ScopeFacts:
     access: Mapping[tuple[str, str], frozenset[str]] = field(factory=dict)
     org_aliases: Mapping[tuple[str, str], str] = field(factory=dict)
     team_aliases: Mapping[tuple[str, str], str] = field(factory=dict)
-    system: Limits = Limits()
+    system: Limits = NO_LIMITS
 
 
 @frozen
