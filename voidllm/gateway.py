@@ -28,13 +28,14 @@ from voidllm.core.keyring import Keyring
 from voidllm.core.principal import Limits, Scope
 from voidllm.core.world import World
 from voidllm.dataplane import DataPlane, DataPlaneMetrics
+from voidllm.following import retry_s
 from voidllm.http.clientaddr import TrustedProxies
 from voidllm.limits.ledger import MemoryLimiter
 from voidllm.limits.recount import counted_scopes
 from voidllm.limits.windows import DAY_MS, month_of, month_start_ms
 from voidllm.presence import Presence
 from voidllm.retention import Retention
-from voidllm.snapshots import Catalogue, Garbage, SnapshotPublisher, retry_s
+from voidllm.snapshots import Catalogue, Garbage, SnapshotPublisher
 from voidllm.statelock import take
 from voidllm.store import open_store
 from voidllm.store.sealed import DIGEST_KEY, KEY_CHECK

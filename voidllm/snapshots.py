@@ -2,38 +2,30 @@
 
 from __future__ import annotations
 
-from typing import Any, Callable, Iterator, Mapping, Protocol
+from typing import Any, Iterator, Mapping, Protocol
 
 from attrs import frozen
 from twisted.internet.defer import Deferred
 from twisted.internet.task import deferLater
 from twisted.logger import Logger
 
-from voidllm.core.errors import StoreError
 from voidllm.core.model import Model
 from voidllm.core.snapshot import Aliases, Snapshot
 from voidllm.core.snapshot_keys import EMPTY_TABLE, KeyDraft, KeyTable
 from voidllm.core.snapshots import SnapshotHolder
 from voidllm.core.world import World
+from voidllm.following import Follower
 from voidllm.snapshot_build import Book, Cells
 from voidllm.store import changes_read, live_keys
 from voidllm.store.changes_read import Changes
 
 _log = Logger()
-_RETRY_S = (0.2, 0.5, 1.0, 2.0, 5.0)
-# Notifications do the work; this finds what a lost one would have said.
-_POLL_S = 5.0
 # Expiry is checked at use; this is for memory only, and for places in shared memory.
 _SWEEP_S = 600.0
 # Other work has its turn after so long.
 _SLICE_S = 0.004
 # Between one reading and the next there is as much time as the reading took, within these.
 _REST_S = (0.01, 0.2)
-
-
-def retry_s(attempt: int) -> float:
-    """Say how long to wait after failed try number ``attempt``, from 0, of reading the store."""
-    return _RETRY_S[min(attempt, len(_RETRY_S) - 1)]
 
 
 @frozen
@@ -101,35 +93,23 @@ class SnapshotPublisher:
         self._book: Book | None = None
         # Version of the store that the book is of.
         self._seen = -1
-        self._failures = 0
-        self._working: Deferred[None] | None = None
-        self._again = False
-        self._rest_until_s = 0.0
+        self._follower = Follower(world, store, self._work, "what a snapshot is built from", self._crashed)
         self._sweep_at_s = 0.0
-        self._timer: Any = None
-        self._unsubscribe: Callable[[], None] | None = None
-        self._stopped = False
 
     async def start(self) -> None:
         """Publish the first snapshot, then follow the store.
 
-        :raises StoreError: if the store cannot be read now.
+        :raises StoreError: if the store cannot be read now; then this may be called again.
         """
-        await self._work()
-        if self._unsubscribe is None:
-            self._unsubscribe = self._store.subscribe(self.refresh)
-        # What changed between those two.
-        await self._work()
-        self._schedule(_POLL_S)
+        await self._follower.start()
 
     def stop(self) -> None:
         """Follow the store no longer."""
-        self._stopped = True
-        unsubscribe, self._unsubscribe = self._unsubscribe, None
-        if unsubscribe is not None:
-            unsubscribe()
-        if self._timer is not None and self._timer.active():
-            self._timer.cancel()
+        self._follower.stop()
+
+    def refresh(self) -> None:
+        """Follow the store's newest changes soon."""
+        self._follower.refresh()
 
     def replace_catalogue(self, catalogue: Catalogue) -> None:
         """Publish with other models from now on (configuration reloaded, prices arrived)."""
@@ -137,48 +117,9 @@ class SnapshotPublisher:
         if self._book is not None:
             self._publish(self._holder.current.keys)
 
-    def refresh(self) -> None:
-        """Follow the store's newest changes soon; calls while that is done make it once more."""
-        if self._stopped:
-            return
-        if self._working is not None:
-            self._again = True
-            return
-        rest_s = self._rest_until_s - self._world.reactor.seconds()
-        if rest_s > 0:
-            self._schedule(rest_s)
-            return
-        self._working = Deferred.fromCoroutine(self._work())
-        self._working.addCallbacks(self._done, self._failed)
-
-    def _done(self, _: None) -> None:
-        self._working = None
-        self._failures = 0
-        if self._again:
-            self._again = False
-            self.refresh()
-        else:
-            self._schedule(_POLL_S)
-
-    def _failed(self, failure: Any) -> None:
-        self._working = None
-        self._again = False
-        if failure.check(StoreError) is None:
-            _log.failure("a snapshot could not be built", failure)
-            # Half of a change may be in the book.
-            self._seen = -1
-        # The snapshot that is there serves on.
-        delay_s = retry_s(self._failures)
-        self._failures += 1
-        self._schedule(delay_s)
-
-    def _schedule(self, delay_s: float) -> None:
-        if self._stopped:
-            return
-        if self._timer is not None and self._timer.active():
-            self._timer.reset(delay_s)
-        else:
-            self._timer = self._world.reactor.callLater(delay_s, self.refresh)
+    def _crashed(self) -> None:
+        # Half of a change may be in the book.
+        self._seen = -1
 
     # -- the work
 
@@ -192,14 +133,14 @@ class SnapshotPublisher:
             if changes is None:
                 await self._read_all()
                 # What came meanwhile may be a lot again; the next round sees to it.
-                self._again = self._working is not None
+                self._follower.refresh()
             elif changes.version != self._seen:
                 await self._follow(changes)
             if seconds() >= self._sweep_at_s:
                 await self._sweep()
         finally:
             took_s = seconds() - began_s
-            self._rest_until_s = seconds() + min(max(took_s, _REST_S[0]), _REST_S[1])
+            self._follower.rest_until_s = seconds() + min(max(took_s, _REST_S[0]), _REST_S[1])
 
     async def _changes(self) -> Changes | None:
         changes: Changes | None = await self._store.read(

@@ -5,23 +5,20 @@ from __future__ import annotations
 from decimal import Decimal
 from typing import Any, Callable, Mapping
 
-from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 
 from voidllm.config.durations import Duration
 from voidllm.config.models import DeploymentConfig, ModelConfig, Pricing
-from voidllm.core.errors import StateError, StoreError
+from voidllm.core.errors import StateError
 from voidllm.core.keyfile import read_keys
 from voidllm.core.keyring import ID_LENGTH, Keyring, key_of
 from voidllm.core.world import World
+from voidllm.following import Follower
 from voidllm.store import catalogue_version, models
 from voidllm.store.model_records import StoredCatalogue, StoredDeployment, StoredModel
 
 _log = Logger()
 _NANO = 1_000_000_000
-# Notifications do the work; this finds what a lost one would have said.
-_POLL_S = 5.0
-_RETRY_S = 1.0
 
 
 class StoredModels:
@@ -43,69 +40,27 @@ class StoredModels:
         self._changed = changed
         self._seen = -1
         self._unreadable: frozenset[str] = frozenset()
-        self._reading: Deferred[None] | None = None
-        self._again = False
-        self._timer: Any = None
-        self._unsubscribe: Callable[[], None] | None = None
-        self._stopped = False
+        self._follower = Follower(world, store, self._read, "the stored models")
 
     async def start(self) -> None:
         """Read them, then follow the store.
 
-        :raises StoreError: if the store cannot be read now.
+        :raises StoreError: if the store cannot be read now; then this may be called again.
         """
-        await self._read()
-        if self._unsubscribe is None and not self._stopped:
-            self._unsubscribe = self._store.subscribe(self.refresh)
-            self._schedule(_POLL_S)
+        await self._follower.start()
 
     def stop(self) -> None:
         """Follow the store no longer."""
-        self._stopped = True
-        unsubscribe, self._unsubscribe = self._unsubscribe, None
-        if unsubscribe is not None:
-            unsubscribe()
-        if self._timer is not None and self._timer.active():
-            self._timer.cancel()
+        self._follower.stop()
 
     def refresh(self) -> None:
-        """Look soon whether something has changed; calls meanwhile look once more."""
-        if self._stopped:
-            return
-        if self._reading is not None:
-            self._again = True
-            return
-        self._reading = Deferred.fromCoroutine(self._read())
-        self._reading.addCallbacks(self._done, self._failed)
+        """Look soon whether something has changed."""
+        self._follower.refresh()
 
     def reread(self) -> None:
         """Read them again, whatever version they have: other keys may be known now."""
         self._seen = -1
         self.refresh()
-
-    def _done(self, _: None) -> None:
-        self._reading = None
-        again, self._again = self._again, False
-        if again:
-            self.refresh()
-        else:
-            self._schedule(_POLL_S)
-
-    def _failed(self, failure: Any) -> None:
-        self._reading = None
-        self._again = False
-        if failure.check(StoreError) is None:
-            _log.failure("the stored models cannot be read", failure)
-        # What is known serves on.
-        self._schedule(_RETRY_S)
-
-    def _schedule(self, delay_s: float) -> None:
-        if self._stopped:
-            return
-        if self._timer is not None and self._timer.active():
-            self._timer.reset(delay_s)
-        else:
-            self._timer = self._world.reactor.callLater(delay_s, self.refresh)
 
     async def _read(self) -> None:
         if await self._store.read(catalogue_version.current) == self._seen:
