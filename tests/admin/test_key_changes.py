@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import Any
+from unittest import mock
 
 from attrs import evolve
 
@@ -220,6 +221,17 @@ class Rotating(KeysCase):
         self.assertIn("key", first["new_key"])
         self.assertNotIn("key", again["new_key"])
         self.assertEqual(len(await self.store.list_keys()), before + 1)
+
+
+class Many(KeysCase):
+    async def test_nobody_has_too_many(self) -> None:
+        """One more than everybody may have is a conflict, and is not made; one less gives room again."""
+        with mock.patch("voidllm.store.key_changes.MOST_PER_BEARER", 2):
+            _, _, made = await self.call("POST", self.path, {"name": "a", "key_type": "user_key"}, "worker")
+            await self.refused("worker", "POST", self.path, {"name": "b", "key_type": "user_key"}, 409)
+            await self.done("worker", "DELETE", f"{self.path}/{made['id']}")
+            status, _, _ = await self.call("POST", self.path, {"name": "c", "key_type": "user_key"}, "worker")
+            self.assertEqual(status, 201)
 
 
 class Together(KeysCase):

@@ -128,6 +128,18 @@ class ManagingKeys(AdminCase):
         _, _, page = await self.call("GET", "/api/v1/keys?include_revoked=true")
         self.assertIn(self.ids["worker"], [key["id"] for key in page["data"]])
 
+    async def test_a_key_is_replaced_once(self) -> None:
+        """In its grace time it is not rotated again: that successor would end with it. Nothing is made."""
+        path = f"/api/v1/keys/{self.ids['worker']}/rotate"
+        status, _, made = await self.call("POST", path, {"grace": "1h"})
+        self.assertEqual((status, made["new_key"]["expires_at"]), (200, None))
+        before = len(await self.store.list_keys())
+        status, _, refused = await self.call("POST", path, {"grace": "1h"})
+        self.assertEqual((status, refused["error"]["code"]), (409, "conflict"))
+        self.assertEqual(len(await self.store.list_keys()), before)
+        successor = f"/api/v1/keys/{made['new_key']['id']}/rotate"
+        self.assertEqual((await self.call("POST", successor, {"grace": "1h"}))[0], 200)
+
     async def test_a_rotated_key_stays_valid_for_the_grace_period(self) -> None:
         """Rotating gives a new key with everything of the old one, which ends later."""
         path = f"/api/v1/keys/{self.ids['worker']}/rotate"

@@ -217,7 +217,7 @@ class AccessSuite:
         self.assertEqual(evolve(new, **{name: getattr(old, name) for name in own}), old)
         self.assertEqual((new.id, new.hash, new.expires_at_ms), (fresh.id, fresh.hash, NOW + 900))
         self.assertEqual((await self.store.get_key(old.id)).expires_at_ms, NOW + 100)
-        self.assertIsNotNone(await self.store.rotate_key(old.id, secret(), NOW + 500, NOW + 2))
+        self.assertIsNone(await self.store.rotate_key(old.id, secret(), NOW + 500, NOW + 2))
         self.assertEqual((await self.store.get_key(old.id)).expires_at_ms, NOW + 100)
         self.assertIsNone(await self.store.rotate_key(old.id, secret(), NOW + 500, NOW + 100))
         await self.store.revoke_key(new.id, NOW + 3)

@@ -19,6 +19,7 @@ from voidllm.admin.moments import moment
 from voidllm.admin.networks import networks_of
 from voidllm.admin.views import key_view, made_key_view
 from voidllm.auth.keys import generate, hint
+from voidllm.core.errors import Refusal
 from voidllm.core.principal import Limits
 from voidllm.store import key_changes, keys
 from voidllm.store.limits_above import Above
@@ -125,7 +126,9 @@ async def rotate_key(call: Call[Nothing, Grace]) -> Rotated:
     )
     done = await call.change(key_changes.rotate_key, old.id, successor, now_ms + grace_ms, check, now_ms)
     if done is None:
-        raise revoked()
+        raise Refusal(
+            409, "conflict", "the key is revoked, has expired, or was replaced by another one before"
+        )
     return Rotated(
         new_key=made_key_view(done.new, secret),
         old_key=OldKey(

@@ -6,7 +6,6 @@ from urllib.parse import quote, urlsplit
 
 from twisted.logger import Logger
 
-from voidllm.admin.access import missing
 from voidllm.admin.declare import Call, Route
 from voidllm.admin.kinds import Nothing
 from voidllm.admin.oidc_client import authorization_url
@@ -17,7 +16,7 @@ from voidllm.admin.sso_sign_on import sign_on
 from voidllm.auth import oidc_flow
 from voidllm.auth.oidc import Provider, SignOnRefused
 from voidllm.auth.oidc_claims import domain_of, plain_email
-from voidllm.core.errors import StateError, StoreError
+from voidllm.core.errors import Refusal, StateError, StoreError
 from voidllm.store import sso
 
 #: Holds what a sign-on is made from while people are at their provider.
@@ -79,7 +78,7 @@ async def _asked(call: Call[Begin, Nothing]) -> Provider:
         except StateError:
             raise SignOnRefused("lookup_failed", "the client secret cannot be read") from None
     if provider is None:
-        raise missing("org")
+        raise Refusal(404, "not_found", "single sign-on is not set up here", param="org")
     return provider
 
 

@@ -11,6 +11,7 @@ from typing import Any, Mapping, Sequence
 
 from attrs import frozen
 
+from voidllm.core.errors import Refusal
 from voidllm.store import audit_diff
 from voidllm.store.statements import Op, Row, q
 
@@ -99,9 +100,12 @@ def append(entries: Sequence[Entry]) -> Op[None]:
     """Write entries behind the last one; others wait until the transaction ends."""
     if not entries:
         return
-    ((seq, last),) = yield q(
-        "UPDATE audit_head SET seq = seq + ? WHERE id = 1 RETURNING seq, hash", len(entries)
-    )
+    head = yield q("UPDATE audit_head SET seq = seq + ? WHERE id = 1 RETURNING seq, hash", len(entries))
+    if not head:
+        # What cannot be put on record is not done.
+        damaged = "the audit log is damaged: run voidllm audit verify"
+        raise Refusal(503, "service_unavailable", damaged, retry_after_ms=60_000)
+    ((seq, last),) = head
     for number, entry in enumerate(entries, seq - len(entries) + 1):
         values = _values(number, entry)
         last = digest_of(last, values)

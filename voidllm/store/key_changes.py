@@ -19,6 +19,9 @@ from voidllm.store.records import ApiKey, KeyChange, KeyFilter, NewKey, NewSecre
 from voidllm.store.service_accounts import AccountRow, create_account
 from voidllm.store.statements import PAGE, Op, q
 
+#: Live keys of one user, service account or team: each is held in memory by every process.
+MOST_PER_BEARER = 1_000
+
 #: Keys that one request revokes at most.
 MOST_REVOKED = PAGE
 
@@ -70,8 +73,31 @@ def make_key(
         )
         if not rows:
             raise Refusal(400, "bad_request", "the user does not belong to the team", "team_id")
+    yield from _room(new, now_ms)
     made = yield from keys.create_key(new, now_ms)
     return _changed(made, "create", None, made, more=more)
+
+
+def _room(new: NewKey, now_ms: int) -> Op[None]:
+    """Refuse a key for a bearer that has too many.
+
+    :raises Refusal: 409.
+    """
+    if new.user_id is not None:
+        column, bearer = "user_id", new.user_id
+    elif new.service_account_id is not None:
+        column, bearer = "service_account_id", new.service_account_id
+    else:
+        column, bearer = "user_id IS NULL AND service_account_id IS NULL AND team_id", new.team_id or ""
+    rows = yield q(
+        f"SELECT 1 FROM api_keys WHERE {column} = ? AND revoked_at_ms IS NULL"  # noqa: S608
+        " AND (expires_at_ms IS NULL OR expires_at_ms > ?) LIMIT ?",
+        bearer,
+        now_ms,
+        MOST_PER_BEARER,
+    )
+    if len(rows) == MOST_PER_BEARER:
+        raise Refusal(409, "conflict", f"nobody has more than {MOST_PER_BEARER} keys: revoke some first")
 
 
 def change_key(

@@ -212,15 +212,18 @@ def revoke_key(key_id: str, now_ms: int) -> Op[bool]:
 def rotate_key(old_id: str, new: NewSecret, grace_until_ms: int, now_ms: int) -> Op[ApiKey | None]:
     """Put a new key in the place of a live one, which stays valid until ``grace_until_ms``.
 
+    Once only: another one would end when the grace time does, which nobody expects of a new key.
+
     Owner, name, scopes, limits and access list are taken over here, in the transaction, so
     that no race and no forgotten argument can make the new key mightier than the old one.
     """
     rows = yield q(
-        "UPDATE api_keys SET revision = revision + 1, updated_at_ms = ?, expires_at_ms ="
+        "UPDATE api_keys SET revision = revision + 1, updated_at_ms = ?, replaced_by = ?, expires_at_ms ="
         " CASE WHEN expires_at_ms IS NULL OR expires_at_ms > ? THEN ? ELSE expires_at_ms END"
         " WHERE id = ? AND revoked_at_ms IS NULL AND (expires_at_ms IS NULL OR expires_at_ms > ?)"
-        " RETURNING id",
+        " AND replaced_by IS NULL RETURNING id",
         now_ms,
+        new.id,
         grace_until_ms,
         grace_until_ms,
         old_id,
