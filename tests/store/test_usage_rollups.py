@@ -265,7 +265,7 @@ class ShapeTests(SynchronousTestCase):
             rows = yield Query("SELECT name FROM pragma_table_info('usage_sums')")
             return [name for (name,) in rows]
 
-        self.assertEqual(self.successResultOf(store.read(op)), ["group_id", "period", *SUMS, *BUCKETS])
+        self.assertEqual(self.successResultOf(store.read(op)), ["group_id", "period", "rollup", *SUMS, *BUCKETS])
         self.assertEqual(EVENT_COLUMNS[-1], ("tags", "text"))
         self.assertEqual(len({one.number for one in ROLLUPS}), len(ROLLUPS))
         self.successResultOf(store.stop())

@@ -137,7 +137,8 @@ def _part(
     grouped = f" GROUP BY {places}" if places else ""
     return (
         f"SELECT {', '.join([*selected, *sums])} FROM usage_groups g JOIN usage_sums s ON s.group_id = g.id"  # noqa: S608
-        f" WHERE {' AND '.join(conditions)} AND s.period >= ? AND s.period <= ?{grouped}",
+        f" AND s.rollup = g.rollup WHERE {' AND '.join(conditions)}"
+        f" AND s.period >= ? AND s.period <= ?{grouped}",
         [*values, piece.first, piece.last],
     )
 

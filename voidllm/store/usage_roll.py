@@ -236,15 +236,16 @@ def _sums_insert(dialect: str, tags: bool) -> str:
     if dialect == "postgres":
         # It refuses to update a row twice in one statement; SQLite does, and is spared the sorting.
         sums = ", ".join(f"sum(r.{name})" for name in (*SUMS, *BUCKETS))
-        grouped = " GROUP BY 1, 2 ORDER BY 1, 2"
+        grouped = " GROUP BY 1, 2, 3 ORDER BY 1, 2"
     grown = ", ".join(f"{name} = s.{name} + excluded.{name}" for name in SUMS)
     filled = ", ".join(
         f"{name} = coalesce(s.{name} + excluded.{name}, s.{name}, excluded.{name})" for name in BUCKETS
     )
     return (
         f"WITH {', '.join(common)}, r ({named}) AS ({' UNION ALL '.join(parts)}),"  # noqa: S608
-        f" x (rollup, grain) AS (VALUES {grains}) INSERT INTO usage_sums AS s (group_id, period, {_ALL})"
-        f" SELECT g.id, {period}, {sums} FROM r CROSS JOIN usage_groups g CROSS JOIN x"
+        f" x (rollup, grain) AS (VALUES {grains})"
+        f" INSERT INTO usage_sums AS s (group_id, period, rollup, {_ALL})"
+        f" SELECT g.id, {period}, g.rollup, {sums} FROM r CROSS JOIN usage_groups g CROSS JOIN x"
         f" WHERE {same} AND x.rollup = r.rollup AND (x.grain <> '{HOUR}' OR r.hour >= ?){grouped}"
         f" ON CONFLICT (group_id, period) DO UPDATE SET {grown}, {filled}"
     )

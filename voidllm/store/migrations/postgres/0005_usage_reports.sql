@@ -36,6 +36,7 @@ CREATE TABLE usage_groups (
 CREATE TABLE usage_sums (
     group_id bigint NOT NULL,
     period bigint NOT NULL,
+    rollup smallint NOT NULL,
     requests bigint NOT NULL,
     errors bigint NOT NULL,
     input_tokens bigint NOT NULL,
@@ -62,6 +63,8 @@ CREATE TABLE usage_sums (
     speed_05 bigint, speed_06 bigint, speed_07 bigint, speed_08 bigint, speed_09 bigint,
     PRIMARY KEY (group_id, period)
 ) WITH (fillfactor = 80);
+-- SQLite goes from group to group; here the groups of some periods are found at once.
+CREATE INDEX usage_sums_period ON usage_sums (rollup, period);
 
 -- What limits count, by days in UTC.
 CREATE TABLE usage_counted (

@@ -36,6 +36,7 @@ CREATE TABLE usage_groups (
 CREATE TABLE usage_sums (
     group_id INTEGER NOT NULL,
     period INTEGER NOT NULL,
+    rollup INTEGER NOT NULL,
     requests INTEGER NOT NULL,
     errors INTEGER NOT NULL,
     input_tokens INTEGER NOT NULL,
