@@ -38,7 +38,7 @@ COUNTED_SQL = (
     f"SELECT day, {', '.join(_GROUP)}, sum(requests), {', '.join(f'sum({one})' for one in _SUMS)}, "
     f"sum(cost_nano), sum(duration_sum_ms) FROM (SELECT s.period AS day, {', '.join(_GROUP)}, requests, "
     f"{', '.join(_SUMS)}, cost_nano, duration_sum_ms FROM usage_groups g "
-    "JOIN usage_sums s ON s.group_id = g.id WHERE rollup = 7 AND period BETWEEN 10000101 AND 99991231 "
+    "JOIN usage_sums s ON s.group_id = g.id WHERE g.rollup = 7 AND period BETWEEN 10000101 AND 99991231 "
     f"UNION ALL SELECT e.day, {', '.join(_FOUND)}, 1, {', '.join(_SUMS)}, coalesce(cost_nano, 0), "
     "duration_ms FROM usage_events e JOIN usage_pending p ON p.day = e.day AND p.id = e.id) c "
     f"GROUP BY {_PLACES}"

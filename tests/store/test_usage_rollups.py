@@ -265,7 +265,8 @@ class ShapeTests(SynchronousTestCase):
             rows = yield Query("SELECT name FROM pragma_table_info('usage_sums')")
             return [name for (name,) in rows]
 
-        self.assertEqual(self.successResultOf(store.read(op)), ["group_id", "period", "rollup", *SUMS, *BUCKETS])
+        found = self.successResultOf(store.read(op))
+        self.assertEqual(found, ["group_id", "period", "rollup", *SUMS, *BUCKETS])
         self.assertEqual(EVENT_COLUMNS[-1], ("tags", "text"))
         self.assertEqual(len({one.number for one in ROLLUPS}), len(ROLLUPS))
         self.successResultOf(store.stop())
