@@ -65,6 +65,7 @@ ROLLUPS = (
     Rollup(1, "model", "team_model_status", ("org_id", *_MODEL, "status"), frozenset({HOUR, DAY})),
     Rollup(2, "team", "team_model_status", ("org_id", "team_id", "status"), frozenset({HOUR, DAY})),
     Rollup(3, "owner", "owner_model", ("org_id", *_OWNER), frozenset({DAY, MONTH})),
+    Rollup(14, "owner_provider", "owner_model", ("org_id", *_OWNER, "provider"), frozenset({DAY, MONTH})),
     Rollup(4, "team_model", "team_model_status", ("org_id", "team_id", *_MODEL), frozenset({DAY, MONTH})),
     Rollup(
         5, "team_model_status", "detail", ("org_id", "team_id", *_MODEL, "status"), frozenset({DAY, MONTH})
