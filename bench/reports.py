@@ -156,11 +156,12 @@ async def ask(store: Any) -> list[Timing]:
     found = []
     for name, query in questions():
         best, rows = float("inf"), []
-        for _ in range(_TRIES):
+        for number in range(_TRIES):
             began = time.perf_counter()
             rows = await store.usage_report(query)
             best = min(best, (time.perf_counter() - began) * 1000)
-            if best > _LONG_MS:
+            # A single one may be the machine's own.
+            if number and best > _LONG_MS:
                 break
         found.append(Timing(name, best, len(rows)))
     return found
